@@ -1,0 +1,93 @@
+/** The words in which accept, queue and send speak about one message. Types only. */
+
+/** A message as it was promised to its sender with 250. Never changes afterwards. */
+export interface Envelope {
+  /** Reverse-path, `local@domain`; empty for the null sender. */
+  readonly sender: string;
+  /** One for each place the message has to get to: two targets of one address are two recipients here. */
+  readonly recipients: readonly Recipient[];
+  readonly body: "7BIT" | "8BITMIME" | "BINARYMIME";
+  readonly smtputf8: boolean;
+  /** RFC 3461 §4.3 and §4.4. */
+  readonly ret?: "FULL" | "HDRS";
+  readonly envid?: string;
+  readonly source: Source;
+  /** When it was queued, milliseconds since 1970. */
+  readonly arrived: number;
+}
+
+export interface Recipient {
+  /** The address as the sender gave it, `local@domain`: what a bounce names. */
+  readonly address: string;
+  readonly target: Target;
+  /** RFC 3461 §4.1 and §4.2. */
+  readonly notify?: readonly Notify[];
+  readonly orcpt?: string;
+}
+
+export type Notify = "NEVER" | "SUCCESS" | "FAILURE" | "DELAY";
+
+/** Where a copy goes. */
+export type Target =
+  | { readonly to: "maildir"; /** Folder that holds tmp, new and cur. */ readonly path: string }
+  | { readonly to: "remote"; /** `local@domain`. */ readonly address: string };
+
+/** Who handed the message in. */
+export interface Source {
+  readonly by: "mx" | "submission" | "submissions" | "command" | "bounce";
+  /** Address of the peer, without port. */
+  readonly host?: string;
+  /** Login of the user who submitted it. */
+  readonly user?: string;
+}
+
+/** Where a recipient stands. `due` in milliseconds since 1970. */
+export interface Standing {
+  readonly state: "waiting" | "held" | "delivered" | "failed" | "dropped";
+  readonly attempts: number;
+  readonly due: number;
+  /** The last answer to an attempt. */
+  readonly reply?: RemoteReply;
+}
+
+/** What the other side, or we in its place, said to an attempt. Text is already one clean line of at most 500 characters. */
+export interface RemoteReply {
+  readonly code: number;
+  readonly enhanced: string;
+  readonly text: string;
+  /** Who said it: `mx.remote.test [192.0.2.1]`, `local`, `dns`. */
+  readonly host: string;
+}
+
+/** The bytes of a message, header and body, CRLF line ends, not dot-stuffed. */
+export interface Content {
+  readonly size: number;
+  /** Pieces in order, each at most 256 KiB. Throws if the bytes on disk are damaged. */
+  pieces(): AsyncIterable<Uint8Array>;
+}
+
+/** One attempt to bring a message to some of its recipients, all in one lane. */
+export interface Job {
+  readonly id: string;
+  readonly envelope: Envelope;
+  /** Indexes into `envelope.recipients`. */
+  readonly recipients: readonly number[];
+  readonly content: Content;
+  /** True when an earlier process may already have made this attempt without noting its outcome. */
+  readonly uncertain: boolean;
+}
+
+export interface Outcome {
+  /** Index into `envelope.recipients`. */
+  readonly recipient: number;
+  readonly result: "delivered" | "later" | "failed";
+  readonly reply: RemoteReply;
+  /** The whole lane is out of reach: its other messages wait without trying. */
+  readonly unreachable?: true;
+}
+
+/**
+ * The seam between queue and send. Settles with one outcome for each recipient of the job; what it leaves out or
+ * throws counts as `later`.
+ */
+export type Deliver = (job: Job) => Promise<readonly Outcome[]>;
