@@ -1,0 +1,255 @@
+/** Performs what a session wants: reads, writes, asks, and ends when a deadline has passed. */
+
+import type { Log } from "../log.ts";
+import type { Effect, Question } from "../smtp/effect.ts";
+import { STOPPING, TIMED_OUT } from "../smtp/replies.ts";
+import { formatReply, type Reply } from "../smtp/reply.ts";
+import type { Session } from "../smtp/session.ts";
+import type { Caller } from "./caller.ts";
+import type { ContextFor, Stream } from "./stream.ts";
+
+/** The one who decides, and takes the message in. Never rejects for what a peer said; a rejection is our fault, 451. */
+export interface Host {
+  answer(question: Question): Promise<Reply>;
+  /** A piece of the message. The promise, when there is one, is back-pressure. */
+  body(bytes: Uint8Array): void | Promise<void>;
+  discard(): void;
+}
+
+/** Milliseconds; bytes a second. */
+export interface ConnectionLimits {
+  readonly commandTimeout: number;
+  readonly dataTimeout: number;
+  readonly sessionTimeout: number;
+  readonly minDataRate: number;
+  /** The greeting waits this long, and who speaks before it is sent away. */
+  readonly greetDelay: number;
+}
+
+/** A slow start is no attack: the rate of a message is judged after this time. */
+const RATE_GRACE = 30_000;
+const HANDSHAKE_TIMEOUT = 30_000;
+/** For the last reply, and for the peer to close. */
+const FAREWELL_TIMEOUT = 2_000;
+/** Idle connections are many and hold a small buffer; a message is read in bigger pieces. */
+const SMALL = 2048, LARGE = 65536;
+/** So much is said before it is written although more commands wait. */
+const MAX_OUTPUT = 16384;
+
+const OUR_FAULT: Reply = { code: 451, enhanced: "4.3.0", lines: ["Something is wrong here: try again later"] };
+const EMPTY = new Uint8Array(0);
+const text = new TextEncoder();
+
+export class Connection {
+  readonly #began = performance.now();
+  #deadline: number;
+  /** Nobody hurries us while we work, and a reply that is not read is the peer's fault. */
+  #state: "reading" | "writing" | "working" = "working";
+  #output = "";
+  #stopping = false;
+  /** A read that began before the greeting. */
+  #pending: Promise<Uint8Array | null> | undefined;
+  #ended = false;
+  #message: { began: number; bytes: number } | undefined;
+  #replies = 0;
+  #last = "";
+
+  constructor(
+    readonly caller: Caller,
+    private readonly stream: Stream,
+    private readonly session: Session,
+    private readonly host: Host,
+    private readonly settings: ConnectionLimits & { readonly contextFor?: ContextFor },
+    private readonly log: Log,
+  ) {
+    this.#deadline = this.#began + settings.commandTimeout;
+  }
+
+  /** The whole conversation. Never rejects. */
+  async run(): Promise<void> {
+    let why = "quit";
+    try {
+      // Implicit TLS: no byte in clear, in either direction.
+      if (this.caller.kind === "submissions") await this.#handshake();
+      const effects = this.session.open();
+      await this.#perform(await this.#speaksFirst() ? this.session.receive(EMPTY) : effects);
+      while (!this.#ended) await this.#read();
+    } catch (error) {
+      why = this.#ended ? "expired" : error instanceof Error ? error.message : String(error);
+      this.host.discard();
+    } finally {
+      this.#state = "working";
+      this.stream.close();
+    }
+    const { host, user, tls } = this.caller;
+    const seconds = Math.round((performance.now() - this.#began) / 10) / 100;
+    const fields = { connection: this.caller.id, host, user, tls: tls?.protocol, seconds, replies: this.#replies };
+    this.log("info", "session-ended", { ...fields, last: this.#last, why });
+  }
+
+  /** Ends the conversation when its time is up. Called from outside, every second or so. */
+  sweep(now: number): void {
+    if (this.#state === "working") return;
+    const end = Math.min(this.#deadline, this.#began + this.settings.sessionTimeout);
+    if (now >= end || this.#isTooSlow(now)) this.#expire(TIMED_OUT);
+  }
+
+  /** The server stops: a message that is arriving may still end, then the peer is told. */
+  stop(): void {
+    this.#stopping = true;
+    if (this.#state === "reading" && this.#message === undefined) this.#expire(STOPPING);
+  }
+
+  /** No more patience: what is not finished is lost, and was not promised to anybody. */
+  abort(): void {
+    this.#ended = true;
+    this.stream.close();
+  }
+
+  #expire(reason: Reply): void {
+    // Who does not read what was said before will not read this either.
+    if (this.#ended || this.#state === "writing") return this.abort();
+    this.#sayGoodbye(reason);
+  }
+
+  #sayGoodbye(reason: Reply): void {
+    const effects = this.session.expire(reason);
+    this.#ended = true;
+    this.host.discard();
+    for (const effect of effects) if (effect.do === "send") this.#say(effect.reply);
+    const abort = setTimeout(() => this.stream.close(), FAREWELL_TIMEOUT);
+    this.stream.write(text.encode(this.#output)).catch(() => {}).finally(() => {
+      clearTimeout(abort);
+      this.stream.close();
+    });
+  }
+
+  /** Waits before the greeting; true when the peer did not. */
+  async #speaksFirst(): Promise<boolean> {
+    if (this.settings.greetDelay === 0) return false;
+    this.#pending = this.stream.read(new Uint8Array(SMALL));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const waited = new Promise<undefined>((done) => timer = setTimeout(done, this.settings.greetDelay, undefined));
+    const first = await Promise.race([this.#pending, waited]).finally(() => clearTimeout(timer));
+    return first instanceof Uint8Array;
+  }
+
+  async #read(): Promise<void> {
+    if (this.session.receivesMessage) {
+      const now = performance.now();
+      this.#message ??= { began: now, bytes: 0 };
+      this.#deadline = now + this.settings.dataTimeout;
+    } else {
+      this.#message = undefined;
+      if (this.#stopping) return this.#sayGoodbye(STOPPING);
+    }
+    this.#state = "reading";
+    const bytes = await (this.#pending ?? this.stream.read(new Uint8Array(this.#message ? LARGE : SMALL)));
+    this.#pending = undefined;
+    if (this.#ended) return;
+    this.#state = "working";
+    if (bytes === null) {
+      this.#ended = true;
+      return await this.#perform(this.session.hangUp());
+    }
+    if (this.#message) this.#message.bytes += bytes.length;
+    const effects = this.session.receive(bytes);
+    // A command has this long from end to end: single bytes now and then buy no time.
+    if (effects.length > 0) this.#deadline = performance.now() + this.settings.commandTimeout;
+    await this.#perform(effects);
+  }
+
+  async #perform(effects: readonly Effect[]): Promise<void> {
+    while (effects.length > 0) {
+      let next: readonly Effect[] = [];
+      for (const effect of effects) {
+        switch (effect.do) {
+          case "send":
+            this.#say(effect.reply);
+            if (this.#output.length > MAX_OUTPUT) await this.#flush();
+            break;
+          case "body": {
+            const full = this.host.body(effect.bytes);
+            if (full) await full;
+            break;
+          }
+          case "discard":
+            this.host.discard();
+            break;
+          case "ask":
+            next = this.session.answer(await this.#answer(effect.question));
+            break;
+          case "startTls":
+            await this.#flush();
+            await this.#handshake();
+            next = this.session.secured();
+            break;
+          case "close":
+            await this.#flush();
+            await this.#farewell();
+            break;
+          default:
+            effect satisfies never;
+        }
+      }
+      effects = next;
+    }
+    await this.#flush();
+  }
+
+  async #answer(question: Question): Promise<Reply> {
+    try {
+      return await this.host.answer(question);
+    } catch (error) {
+      this.log("error", "answer-failed", {
+        connection: this.caller.id,
+        question: question.about,
+        error: error instanceof Error ? error.stack ?? error.message : String(error),
+      });
+      return OUR_FAULT;
+    }
+  }
+
+  #say(said: Reply): void {
+    this.#replies++;
+    this.#last = `${said.code} ${said.enhanced ?? ""}`.trim();
+    this.#output += formatReply(said);
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#output === "" || this.#ended) return;
+    const bytes = text.encode(this.#output);
+    this.#output = "";
+    this.#state = "writing";
+    this.#deadline = performance.now() + this.settings.commandTimeout;
+    await this.stream.write(bytes);
+    this.#state = "working";
+  }
+
+  async #handshake(): Promise<void> {
+    const { contextFor } = this.settings;
+    if (contextFor === undefined) throw new Error("no certificate");
+    const abort = setTimeout(() => this.stream.close(), HANDSHAKE_TIMEOUT);
+    try {
+      this.caller.tls = await this.stream.startTls(contextFor);
+    } finally {
+      clearTimeout(abort);
+    }
+  }
+
+  async #farewell(): Promise<void> {
+    this.#ended = true;
+    const abort = setTimeout(() => this.stream.close(), FAREWELL_TIMEOUT);
+    try {
+      await this.stream.finish();
+    } finally {
+      clearTimeout(abort);
+    }
+  }
+
+  #isTooSlow(now: number): boolean {
+    if (this.#message === undefined || this.#state !== "reading") return false;
+    const elapsed = now - this.#message.began;
+    return elapsed > RATE_GRACE && this.#message.bytes < (elapsed / 1000) * this.settings.minDataRate;
+  }
+}

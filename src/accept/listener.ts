@@ -1,0 +1,211 @@
+/** Listens on one address, lets in who may come in, and looks after all who are in. `Deno.listen` is the front door. */
+
+import type { Log } from "../log.ts";
+import { isIn, type Network, parseIp, plainIp, prefixOf } from "../smtp/network.ts";
+import { formatReply, reply } from "../smtp/reply.ts";
+import type { ListenerKind } from "./caller.ts";
+import type { Connection } from "./connection.ts";
+import { parseProxyHeader } from "./proxy.ts";
+import { Stream } from "./stream.ts";
+
+export interface ListenerSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly kind: ListenerKind;
+  /** Peers that must speak the PROXY protocol first. */
+  readonly proxies: readonly Network[];
+}
+
+/** All listeners together share one. */
+export interface Door {
+  readonly maxConnections: number;
+  /** For one /32 or /64. */
+  readonly maxConnectionsPerHost: number;
+}
+
+export type Connect = (
+  stream: Stream,
+  peer: { readonly host: string; readonly port: number; readonly kind: ListenerKind },
+) => Connection;
+
+const SWEEP_INTERVAL = 1_000;
+/** After an error of accept, "too many open files" above all: it passes, and the loop must not spin. */
+const ACCEPT_PAUSE = 200;
+const PROXY_TIMEOUT = 5_000;
+const FULL = formatReply(reply(421, "4.7.0", "Too many connections: call again later"));
+
+/** Who is in, over all listeners. */
+export class Guests {
+  readonly #door: Door;
+  readonly #connections = new Set<Connection>();
+  readonly #perHost = new Map<string, number>();
+  #inside = 0;
+  readonly #sweep = setInterval(() => {
+    const now = performance.now();
+    for (const connection of this.#connections) connection.sweep(now);
+  }, SWEEP_INTERVAL);
+
+  constructor(door: Door) {
+    this.#door = door;
+  }
+
+  get size(): number {
+    return this.#inside;
+  }
+
+  get isFull(): boolean {
+    return this.#inside >= this.#door.maxConnections;
+  }
+
+  /** False when this host has enough of them. */
+  enter(host: string): boolean {
+    const key = hostKey(host), count = this.#perHost.get(key) ?? 0;
+    if (count >= this.#door.maxConnectionsPerHost) return false;
+    this.#perHost.set(key, count + 1);
+    this.#inside++;
+    return true;
+  }
+
+  leave(host: string): void {
+    const key = hostKey(host), count = (this.#perHost.get(key) ?? 1) - 1;
+    if (count > 0) this.#perHost.set(key, count);
+    else this.#perHost.delete(key);
+    this.#inside--;
+  }
+
+  async serve(connection: Connection): Promise<void> {
+    this.#connections.add(connection);
+    try {
+      await connection.run();
+    } finally {
+      this.#connections.delete(connection);
+    }
+  }
+
+  /** Says goodbye to all; who has not finished by the deadline (milliseconds) is cut off. */
+  async close(patience: number): Promise<void> {
+    const end = performance.now() + patience;
+    for (const connection of this.#connections) connection.stop();
+    while (this.#connections.size > 0 && performance.now() < end) await new Promise((done) => setTimeout(done, 20));
+    for (const connection of this.#connections) connection.abort();
+    clearInterval(this.#sweep);
+  }
+}
+
+/** A host is an IPv4 address or an IPv6 /64: whoever has one address of a /64 has them all. */
+function hostKey(host: string): string {
+  const ip = parseIp(host);
+  if (ip === undefined) return host;
+  return ip.family === 4 ? `4/${ip.bits}` : `6/${prefixOf(ip, 64).bits}`;
+}
+
+export class Listener {
+  readonly #listener: Deno.TcpListener;
+  readonly #settings: ListenerSettings;
+  readonly #guests: Guests;
+  readonly #connect: Connect;
+  readonly #log: Log;
+  #closed = false;
+
+  /** Throws what `Deno.listen` throws: the port is in use, or may not be used. */
+  constructor(settings: ListenerSettings, guests: Guests, connect: Connect, log: Log) {
+    this.#settings = settings;
+    this.#guests = guests;
+    this.#connect = connect;
+    this.#log = log;
+    this.#listener = Deno.listen({ hostname: settings.host, port: settings.port });
+  }
+
+  get address(): { readonly host: string; readonly port: number; readonly kind: ListenerKind } {
+    const { hostname, port } = this.#listener.addr;
+    return { host: hostname, port, kind: this.#settings.kind };
+  }
+
+  /** Accepts until closed. Never rejects. */
+  async run(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        const conn = await this.#listener.accept();
+        this.#admit(conn).catch((error) => this.#log("error", "connection-failed", { error: String(error) }));
+      } catch (error) {
+        if (this.#closed) return;
+        this.#log("warning", "accept-failed", { error: error instanceof Error ? error.message : String(error) });
+        await new Promise((done) => setTimeout(done, ACCEPT_PAUSE));
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#listener.close();
+  }
+
+  async #admit(conn: Deno.TcpConn): Promise<void> {
+    const peer = { host: plainIp(conn.remoteAddr.hostname), port: conn.remoteAddr.port, kind: this.#settings.kind };
+    if (this.#guests.isFull) return turnAway(conn);
+    const ip = parseIp(peer.host);
+    if (!ip || !this.#settings.proxies.some((proxy) => isIn(ip, proxy))) {
+      return await this.#serve(conn, peer, undefined);
+    }
+    const header = await readProxyHeader(conn);
+    if (header === undefined) {
+      this.#log("warning", "proxy-header-missing", { host: peer.host });
+      return close(conn);
+    }
+    await this.#serve(conn, { ...peer, ...header.source }, header.rest);
+  }
+
+  async #serve(
+    conn: Deno.TcpConn,
+    peer: { readonly host: string; readonly port: number; readonly kind: ListenerKind },
+    early: Uint8Array | undefined,
+  ): Promise<void> {
+    if (!this.#guests.enter(peer.host)) return turnAway(conn);
+    try {
+      await this.#guests.serve(this.#connect(new Stream(conn, early), peer));
+    } finally {
+      this.#guests.leave(peer.host);
+    }
+  }
+}
+
+/** Says 421 if that goes at once, and forgets the connection. */
+function turnAway(conn: Deno.TcpConn): void {
+  conn.write(new TextEncoder().encode(FULL)).catch(() => {}).finally(() => close(conn));
+}
+
+function close(conn: Deno.TcpConn): void {
+  try {
+    conn.close();
+  } catch { /* closed already */ }
+}
+
+async function readProxyHeader(
+  conn: Deno.TcpConn,
+): Promise<
+  { readonly source?: { readonly host: string; readonly port: number }; readonly rest?: Uint8Array } | undefined
+> {
+  const timer = setTimeout(() => close(conn), PROXY_TIMEOUT);
+  let bytes: Uint8Array = new Uint8Array(0);
+  try {
+    while (true) {
+      const header = parseProxyHeader(bytes);
+      if (header.is === "invalid") return undefined;
+      if (header.is === "complete") {
+        const rest = bytes.subarray(header.used);
+        return { ...(header.source && { source: header.source }), ...(rest.length > 0 && { rest }) };
+      }
+      const piece = new Uint8Array(512);
+      const count = await conn.read(piece);
+      if (count === null) return undefined;
+      const more = new Uint8Array(bytes.length + count);
+      more.set(bytes);
+      more.set(piece.subarray(0, count), bytes.length);
+      bytes = more;
+    }
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * What a message that one of our users submits has to be (RFC 6409 §6 and §8): from him or her, and complete.
+ */
+
+import { formatDate } from "../check/trace.ts";
+import { addressKey, type Mailbox } from "../smtp/address.ts";
+import { type Header, valueOf, withoutFields } from "../smtp/headers.ts";
+import { parseAddressList } from "../smtp/originator.ts";
+import { type Reply, reply } from "../smtp/reply.ts";
+
+const ONE_FROM = reply(550, "5.6.0", "A message has exactly one From field with exactly one address");
+
+/** The one address in From, or why there is none. */
+export function originator(start: Uint8Array, header: Header): Mailbox | Reply {
+  const [from, ...more] = header.fields.filter(({ name }) => name === "from");
+  if (from === undefined || more.length > 0) return ONE_FROM;
+  const [mailbox, ...others] = parseAddressList(valueOf(start, from)) ?? [];
+  return mailbox === undefined || others.length > 0 ? ONE_FROM : mailbox;
+}
+
+export function isMailbox(found: Mailbox | Reply): found is Mailbox {
+  return "local" in found;
+}
+
+/** 550 unless the user may write as this address. `mayUse` compares without regard to case and tag. */
+export function refuseStranger(from: Mailbox, mayUse: (from: Mailbox) => boolean): Reply | undefined {
+  if (mayUse(from)) return undefined;
+  return reply(550, "5.7.1", `From is ${addressKey(from)}, which is not one of your addresses`);
+}
+
+/** The beginning of the message with `Bcc` taken out and a missing `Date` and `Message-ID` added. */
+export function complete(
+  start: Uint8Array,
+  header: Header,
+  facts: { readonly id: string; readonly domain: string; readonly at: number },
+): Uint8Array {
+  const names = new Set(header.fields.map(({ name }) => name));
+  let added = "";
+  if (!names.has("date")) added += `Date: ${formatDate(facts.at)}\r\n`;
+  if (!names.has("message-id")) added += `Message-ID: <${facts.id}@${facts.domain}>\r\n`;
+  const kept = withoutFields(start, header.fields.filter(({ name }) => name === "bcc" || name === "resent-bcc"));
+  return added === "" ? kept : prepend(added, kept);
+}
+
+export function prepend(lines: string, bytes: Uint8Array): Uint8Array {
+  const head = new TextEncoder().encode(lines);
+  const all = new Uint8Array(head.length + bytes.length);
+  all.set(head);
+  all.set(bytes, head.length);
+  return all;
+}

@@ -1,0 +1,59 @@
+/**
+ * The certificates that we present. A handshake always takes the current one: a renewed file takes effect with the
+ * next connection, and sessions that run go on.
+ */
+
+import { createHash, X509Certificate } from "node:crypto";
+import tls from "node:tls";
+
+/** PEM texts; the certificate with its chain. */
+export interface KeyPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+interface Loaded {
+  readonly pair: KeyPair;
+  readonly leaf: X509Certificate;
+}
+
+export class Certificates {
+  #loaded: readonly Loaded[];
+
+  /** The first one is for clients that name no host, or one that no certificate has. Throws when one does not load. */
+  constructor(pairs: readonly KeyPair[]) {
+    this.#loaded = load(pairs);
+  }
+
+  /** All or nothing: throws, and keeps the old ones, when a new one does not load. */
+  replace(pairs: readonly KeyPair[]): void {
+    this.#loaded = load(pairs);
+  }
+
+  /** For one handshake. */
+  contextFor(serverName: string | undefined): tls.SecureContext {
+    const { certificate, key } = this.#choose(serverName).pair;
+    return tls.createSecureContext({ cert: certificate, key, minVersion: "TLSv1.2" });
+  }
+
+  /** RFC 5929 §4.1, `tls-server-end-point`: the hash of the certificate that this client was shown. */
+  endPoint(serverName: string | undefined): Uint8Array {
+    const { leaf } = this.#choose(serverName);
+    // The hash of its own signature, but nothing weaker than SHA-256.
+    const hash = /sha(384|512)/i.exec((leaf as { signatureAlgorithm?: string }).signatureAlgorithm ?? "")?.[1] ?? "256";
+    return createHash(`sha${hash}`).update(leaf.raw).digest();
+  }
+
+  #choose(serverName: string | undefined): Loaded {
+    const named = serverName && this.#loaded.find(({ leaf }) => leaf.checkHost(serverName) !== undefined);
+    return named || this.#loaded[0]!;
+  }
+}
+
+function load(pairs: readonly KeyPair[]): readonly Loaded[] {
+  if (pairs.length === 0) throw new Error("there is no certificate");
+  return pairs.map((pair) => {
+    tls.createSecureContext({ cert: pair.certificate, key: pair.key });
+    return { pair, leaf: new X509Certificate(pair.certificate) };
+  });
+}
