@@ -7,7 +7,8 @@ export type ListenerKind = "mx" | "submission" | "submissions";
 export interface Caller {
   /** Names the connection in the log. */
   readonly id: string;
-  readonly kind: ListenerKind;
+  /** `command`: `maildemon send` on this machine. */
+  readonly kind: ListenerKind | "command";
   /** Plain form of the address (`smtp/network`), port apart. */
   readonly host: string;
   readonly port: number;

@@ -6,7 +6,9 @@
 import { receivedLine } from "../check/trace.ts";
 import type { Log } from "../log.ts";
 import type { Content, Envelope, Recipient, Source, Target } from "../queue/entry.ts";
+import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
+import type { Sender } from "../smtp/command.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
 import { type Header, type HeaderLimits, type HeaderProblem, readHeader } from "../smtp/headers.ts";
 import { type Reply, reply } from "../smtp/reply.ts";
@@ -22,7 +24,7 @@ export interface Draft {
   write(bytes: Uint8Array): void | Promise<void>;
   content(): Content;
   /** Resolves when it is on disk, rejects when it cannot be stored. */
-  commit(envelope: Envelope, start: Uint8Array): Promise<unknown>;
+  commit(envelope: Envelope, start: Uint8Array): Promise<Entry>;
   discard(): void;
 }
 
@@ -31,16 +33,21 @@ export interface IntakeParts {
   readonly limits: HeaderLimits & { readonly maxHops: number };
   readonly log: Log;
   draft(): Draft;
+  /** The message is on disk: it may be tried. */
+  accepted(entry: Entry): void;
   /** True when the user may write as this address. */
   maySendAs(login: string, from: Mailbox): Promise<boolean>;
   /** Counts recipients against the user's limit of the day; false when it is reached. */
   countSent(login: string, recipients: number): Promise<boolean>;
   /** Signature lines for mail of this domain; empty when it is not ours. */
   sign(domain: string, size: number, read: () => Promise<Uint8Array>): Promise<string>;
-  /** The last word on a message from outside, when everything of it is here. */
-  judge(
-    message: { readonly size: number; readonly start: Uint8Array; readonly content: () => Content },
-  ): Promise<Reply | undefined>;
+}
+
+/** Looks at what comes from outside (`check/scrutiny`). Undefined: nothing against it. */
+export interface Scrutiny {
+  sender(sender: Sender, hello: Hello): Promise<Reply | undefined>;
+  /** `read` gives the whole message, when it has to be looked at. */
+  message(read: () => Promise<Uint8Array>): Promise<Reply | undefined>;
 }
 
 /** A recipient that was accepted, and what it leads to. */
@@ -59,11 +66,13 @@ const LIMIT_REACHED = reply(452, "4.7.1", "You have sent as much as you may in a
 export class Intake {
   readonly #parts: IntakeParts;
   readonly #caller: Caller;
+  readonly #scrutiny: Scrutiny;
   #draft: Draft | undefined;
 
-  constructor(parts: IntakeParts, caller: Caller) {
+  constructor(parts: IntakeParts, caller: Caller, scrutiny: Scrutiny) {
     this.#parts = parts;
     this.#caller = caller;
+    this.#scrutiny = scrutiny;
   }
 
   body(bytes: Uint8Array): void | Promise<void> {
@@ -116,7 +125,7 @@ export class Intake {
       at,
     });
     try {
-      await draft.commit(envelope, prepend(trace, prepared));
+      this.#parts.accepted(await draft.commit(envelope, prepend(trace, prepared)));
     } catch (error) {
       this.#log("error", "store-failed", {
         id: draft.id,
@@ -131,7 +140,7 @@ export class Intake {
 
   async #fromOutside(draft: Draft, header: Header): Promise<Uint8Array | Reply> {
     const { start, size } = draft;
-    const refusal = await this.#parts.judge({ size, start, content: () => draft.content() });
+    const refusal = await this.#scrutiny.message(() => wholeOf(draft, start, size));
     if (refusal) return refusal;
     // Text that has no header at all gets the empty line that makes our trace lines one.
     return header.fields.length === 0 && header.end < start.length && start[0] !== 13 ? prepend("\r\n", start) : start;

@@ -10,7 +10,7 @@ import type { ScramStep } from "../store/scram.ts";
 import type { Verified } from "../store/logins.ts";
 import type { Caller } from "./caller.ts";
 import type { Host } from "./connection.ts";
-import type { Accepted, Intake } from "./intake.ts";
+import type { Accepted, Intake, Scrutiny } from "./intake.ts";
 
 /** One SCRAM exchange (`store/scram`). */
 export interface ScramDialog {
@@ -30,8 +30,6 @@ export interface PolicyParts {
   verifyPassword(login: string, password: string): Promise<Verified>;
   scram(mechanism: Exchange["mechanism"], caller: Caller): ScramDialog;
   maySendAs(login: string, from: Mailbox): Promise<boolean>;
-  /** A word on the sender of a message from outside, at MAIL. */
-  judgeSender(sender: Sender, hello: Hello): Promise<Reply | undefined>;
   /** One line of fixed form for each failed login. */
   loginFailed(caller: Caller, login: string): void;
 }
@@ -52,6 +50,7 @@ const NO_RELAY = reply(550, "5.7.1", "We take no mail for this domain from stran
 export class Policy implements Host {
   readonly #parts: PolicyParts;
   readonly #caller: Caller;
+  readonly #scrutiny: Scrutiny;
   readonly #intake: Intake;
   /** What the recipients of the present transaction lead to. */
   readonly #targets = new Map<RecipientLine, readonly Target[]>();
@@ -59,9 +58,10 @@ export class Policy implements Host {
   #signingIn: string | undefined;
   #failedLogins = 0;
 
-  constructor(parts: PolicyParts, caller: Caller, intake: Intake) {
+  constructor(parts: PolicyParts, caller: Caller, scrutiny: Scrutiny, intake: Intake) {
     this.#parts = parts;
     this.#caller = caller;
+    this.#scrutiny = scrutiny;
     this.#intake = intake;
   }
 
@@ -145,7 +145,7 @@ export class Policy implements Host {
   async #sender(sender: Sender, hello: Hello): Promise<Reply> {
     this.#targets.clear();
     const { user } = this.#caller;
-    if (user === undefined) return (await this.#parts.judgeSender(sender, hello)) ?? SENDER_OK;
+    if (user === undefined) return (await this.#scrutiny.sender(sender, hello)) ?? SENDER_OK;
     if (sender.path === null || await this.#parts.maySendAs(user, sender.path)) return SENDER_OK;
     return reply(553, "5.7.1", `${formatMailbox(sender.path)} is not one of your addresses`);
   }

@@ -1,0 +1,129 @@
+/** The configuration: one TOML file in, one readonly value out, or every problem it has with its line. */
+
+import { dirname, resolve } from "node:path";
+import { parse, TomlError } from "smol-toml";
+import { type KeyFiles, readKeyFiles, readSmallFile, unreadable } from "./config/key_file.ts";
+import { findLines, lineOf, type Lines } from "./config/position.ts";
+import { formatKey, type KeyPath, type Problem, reportProblems } from "./config/problem.ts";
+import { checkTogether, SCHEMA, type Settings } from "./config/schema.ts";
+import { editDistance, nearest } from "./config/suggestion.ts";
+import { FAILED, type Fields, isWhole, type Place, type RawTable, readFields } from "./config/table.ts";
+
+export type { Certificate, DkimKey } from "./config/key_file.ts";
+export type { Endpoint } from "./config/network.ts";
+export type { Problem } from "./config/problem.ts";
+export type { Settings } from "./config/schema.ts";
+export { reportProblems };
+
+/** What the file says and what is in the key files it names. */
+export interface Config extends Settings, KeyFiles {
+  /** The file it came from, absolute. */
+  readonly file: string;
+  /** What does not stop the start but wants to be seen. */
+  readonly warnings: readonly Problem[];
+}
+
+/** The configuration cannot be used. The message is one line for each problem. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  constructor(readonly problems: readonly Problem[]) {
+    super(reportProblems(problems));
+  }
+}
+
+export type Parsed =
+  | { readonly config: Settings; readonly lines: Lines }
+  | { readonly problems: readonly Problem[] };
+
+/** Reads the file and all key files it names. Throws ConfigError with every problem. */
+export async function loadConfig(file: string, now: number = Date.now()): Promise<Config> {
+  let text: string;
+  try {
+    text = await readSmallFile(file);
+  } catch (error) {
+    const message = error instanceof Deno.errors.NotFound
+      ? "does not exist; write one from config.example.toml, or name another with --config"
+      : `${unreadable(error)}; must be a TOML file that this user may read`;
+    throw new ConfigError([{ file, line: 0, key: "", message: `the configuration ${message}` }]);
+  }
+  const parsed = parseConfig(text, file);
+  if ("problems" in parsed) throw new ConfigError(parsed.problems);
+
+  const problems: Problem[] = [], warnings: Problem[] = [];
+  const report = (list: Problem[]) => (path: KeyPath, message: string) => {
+    list.push({ file, line: lineOf(parsed.lines, path), key: formatKey(path), message });
+  };
+  const warn = report(warnings);
+  const root = openPlace([], dirname(file), report(problems));
+  const keys = await readKeyFiles(parsed.config, root, (place, message) => warn(place.path, message), now);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { ...parsed.config, ...keys, file: resolve(file), warnings };
+}
+
+/** Looks at the text alone. `file` names it in problems, and its folder is where relative paths start. */
+export function parseConfig(text: string, file: string): Parsed {
+  let raw: RawTable;
+  try {
+    raw = parse(text, { integersAsBigInt: true });
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    return { problems: [{ file, line: error.line, key: "", message: syntaxMessage(error) }] };
+  }
+  const lines = findLines(text);
+  const problems: Problem[] = [];
+  const root = openPlace([], dirname(file), (path, message) => {
+    problems.push({ file, line: lineOf(lines, path), key: formatKey(path), message });
+  });
+  const config = readFields(SCHEMA, raw, root);
+  checkTogether(config, root);
+  if (problems.length === 0 && isWhole(SCHEMA, config)) return { config, lines };
+  return { problems: problems.sort((one, other) => one.line - other.line) };
+}
+
+/** The library's message goes on with an excerpt of the file; the first line says it all. */
+function syntaxMessage({ message, column }: TomlError): string {
+  const reason = message.split("\n")[0]!.replace(/^Invalid TOML document: /, "");
+  // What most often stands behind it: hostname = mail.example.com
+  const hint = reason === "invalid value" ? "; text must be in quotes" : "";
+  return `is not TOML at column ${column}: ${reason}${hint}`;
+}
+
+function openPlace(path: KeyPath, folder: string, report: (path: KeyPath, message: string) => void): Place {
+  return {
+    path,
+    folder,
+    fail(message) {
+      report(path, message);
+      return FAILED;
+    },
+    below: (step) => openPlace([...path, step], folder, report),
+    unknown: (key, allowed) => report([...path, key], unknownKey(key, allowed)),
+  };
+}
+
+function unknownKey(key: string, allowed: readonly string[]): string {
+  const meant = nearest(key, allowed);
+  const homes = homesOf(key);
+  // A key of another table is more likely than two slips of the hand, and less likely than one.
+  if (homes.length > 0 && (meant === undefined || editDistance(key, meant) > 1)) {
+    return `is not a key here; it belongs ${homes.join(" or ")}`;
+  }
+  return `is not a known key; ${
+    meant === undefined ? `allowed here: ${allowed.join(", ")}` : `did you mean "${meant}"?`
+  }`;
+}
+
+/** Where else in the schema a key of this name stands: `in [limits]`, `in [[listeners]]`. */
+function homesOf(key: string, fields: Fields = SCHEMA, header?: string, listed = false): string[] {
+  const homes: string[] = [];
+  if (Object.hasOwn(fields, key)) {
+    if (header === undefined) homes.push("at the top, before the first [table]");
+    else homes.push(listed ? `in [[${header}]]` : `in [${header}]`);
+  }
+  for (const [name, { kind }] of Object.entries(fields)) {
+    const below = kind.fields ?? kind.item?.fields;
+    const path = header === undefined ? name : `${header}.${name}`;
+    if (below) homes.push(...homesOf(key, below, path, kind.item !== undefined));
+  }
+  return homes;
+}

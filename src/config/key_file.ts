@@ -1,0 +1,228 @@
+/** The files that the configuration names: keys, certificates and passwords, read once at start and again at reload. */
+
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
+import type { Settings } from "./schema.ts";
+import { FAILED, type Failed, type Place } from "./table.ts";
+
+/** A key to sign with, checked to load. */
+export interface DkimKey {
+  readonly domain: string;
+  readonly selector: string;
+  readonly algorithm: "rsa" | "ed25519";
+  /** One PEM block, PKCS#1 or PKCS#8. */
+  readonly pem: string;
+}
+
+/** A certificate and the key that was checked to belong to it. */
+export interface Certificate {
+  /** Where they came from: read again when they change. */
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  /** PEM blocks, the leaf first. */
+  readonly chain: string;
+  /** One PEM block. */
+  readonly key: string;
+}
+
+export interface KeyFiles {
+  /** In the order of the file. */
+  readonly dkim: readonly DkimKey[];
+  /** The first is for clients that name no host we know. */
+  readonly certificates: readonly Certificate[];
+  /** Passwords and tokens under the absolute path of their file. */
+  readonly secrets: ReadonlyMap<string, string>;
+}
+
+/** Nothing we read here is longer; a wrong path may lead to a disk image. */
+const MAX_FILE = 1_048_576;
+
+// RFC 8301 §3.2: verifiers take 1024 to 4096 bits, signers should use 2048.
+const RSA_LEAST = 1024, RSA_MOST = 4096, RSA_GOOD = 2048;
+
+/**
+ * Reads every file that `settings` name. Problems go to `place`, doubts to `warn`; what has a problem is left out of
+ * the result. `now` in milliseconds since 1970.
+ */
+export async function readKeyFiles(
+  settings: Settings,
+  place: Place,
+  warn: (place: Place, message: string) => void,
+  now: number,
+): Promise<KeyFiles> {
+  const dkim: DkimKey[] = [], certificates: Certificate[] = [], secrets = new Map<string, string>();
+
+  for (const [index, domain] of settings.domains.entries()) {
+    for (const [number, { selector, key }] of domain.dkim.entries()) {
+      const here = place.below("domains").below(index).below("dkim").below(number).below("key");
+      const loaded = await readDkimKey(key, here, warn);
+      if (loaded !== FAILED) dkim.push({ domain: domain.name, selector, ...loaded });
+    }
+  }
+
+  const tls = place.below("tls");
+  const { certificate, key } = settings.tls;
+  const pairs = settings.tls.certificates.map((pair, index) => ({
+    ...pair,
+    at: tls.below("certificates").below(index),
+  }));
+  if (certificate !== undefined && key !== undefined) pairs.unshift({ certificate, key, at: tls });
+  for (const { certificate, key, at } of pairs) {
+    const loaded = await readCertificate(certificate, key, at, warn, now);
+    if (loaded !== FAILED) certificates.push(loaded);
+  }
+
+  for (const { file, at } of secretFiles(settings, place)) {
+    const secret = await readSecret(file, at);
+    if (secret !== FAILED) secrets.set(file, secret);
+  }
+  return { dkim, certificates, secrets };
+}
+
+function secretFiles({ outbound, status }: Settings, place: Place): { file: string; at: Place }[] {
+  const routes = place.below("outbound").below("routes");
+  const named = [
+    { file: outbound.smarthost_password_file, at: place.below("outbound").below("smarthost_password_file") },
+    ...outbound.routes.map(({ password_file }, index) => (
+      { file: password_file, at: routes.below(index).below("password_file") }
+    )),
+    { file: status.token_file, at: place.below("status").below("token_file") },
+  ];
+  return named.flatMap(({ file, at }) => file === undefined ? [] : [{ file, at }]);
+}
+
+async function readDkimKey(
+  file: string,
+  place: Place,
+  warn: (place: Place, message: string) => void,
+): Promise<Pick<DkimKey, "algorithm" | "pem"> | Failed> {
+  const text = await readText(file, place);
+  const loaded = text === FAILED ? FAILED : loadPrivateKey(text, file, place);
+  if (loaded === FAILED) return FAILED;
+  const { pem, key } = loaded;
+  switch (key.asymmetricKeyType) {
+    case "ed25519":
+      return { algorithm: "ed25519", pem };
+    case "rsa": {
+      const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+      if (bits < RSA_LEAST || bits > RSA_MOST) {
+        return place.fail(
+          `${file} is an RSA key of ${bits} bits; must have ${RSA_LEAST} to ${RSA_MOST}, best ${RSA_GOOD}`,
+        );
+      }
+      if (bits < RSA_GOOD) {
+        warn(
+          place,
+          `${file} is an RSA key of ${bits} bits, which some receivers do not count; make one of ${RSA_GOOD}`,
+        );
+      }
+      return { algorithm: "rsa", pem };
+    }
+    default:
+      return place.fail(`${file} is a key of the kind ${key.asymmetricKeyType}; DKIM knows RSA and Ed25519 only`);
+  }
+}
+
+async function readCertificate(
+  certificateFile: string,
+  keyFile: string,
+  place: Place,
+  warn: (place: Place, message: string) => void,
+  now: number,
+): Promise<Certificate | Failed> {
+  const atCertificate = place.below("certificate"), atKey = place.below("key");
+  const certificateText = await readText(certificateFile, atCertificate);
+  const keyText = await readText(keyFile, atKey);
+  const chain = certificateText === FAILED ? FAILED : loadChain(certificateText, certificateFile, atCertificate);
+  const loaded = keyText === FAILED ? FAILED : loadPrivateKey(keyText, keyFile, atKey);
+  if (chain === FAILED || loaded === FAILED) return FAILED;
+  if (!publicBytes(chain.leaf.publicKey).equals(publicBytes(createPublicKey(loaded.key)))) {
+    return atKey.fail(
+      `${keyFile} does not belong to the certificate ${certificateFile}; must be the key it was made with`,
+    );
+  }
+  const { validFrom, validTo } = chain.leaf;
+  if (now >= Date.parse(validTo)) warn(atCertificate, `${certificateFile} expired ${day(validTo)}; renew it`);
+  if (now < Date.parse(validFrom)) warn(atCertificate, `${certificateFile} is not valid before ${day(validFrom)}`);
+  return { certificateFile, keyFile, chain: chain.pem, key: loaded.pem };
+}
+
+function publicBytes(key: KeyObject): Uint8Array & { equals(other: Uint8Array): boolean } {
+  return key.export({ type: "spki", format: "der" });
+}
+
+function day(date: string): string {
+  return new Date(date).toISOString().slice(0, 10);
+}
+
+function loadPrivateKey(text: string, file: string, place: Place): { pem: string; key: KeyObject } | Failed {
+  const [pem] = pemBlocks(text, "(?:RSA |EC |ENCRYPTED )?PRIVATE KEY");
+  if (pem === undefined) {
+    return place.fail(`${file} has no private key; must contain a line "-----BEGIN PRIVATE KEY-----"`);
+  }
+  if (pem.includes("ENCRYPTED")) {
+    return place.fail(`${file} is locked with a passphrase; take it off with "openssl pkey -in FILE -out NEW"`);
+  }
+  try {
+    return { pem, key: createPrivateKey(pem) };
+  } catch {
+    // The reason that the library gives is a number of OpenSSL's and helps nobody.
+    return place.fail(`${file} cannot be read as a private key; must be PKCS#8 or PKCS#1 in PEM and whole`);
+  }
+}
+
+function loadChain(text: string, file: string, place: Place): { pem: string; leaf: X509Certificate } | Failed {
+  const blocks = pemBlocks(text, "CERTIFICATE");
+  let leaf: X509Certificate | undefined;
+  for (const [index, block] of blocks.entries()) {
+    try {
+      const certificate = new X509Certificate(block);
+      leaf ??= certificate;
+    } catch {
+      return place.fail(`${file}: block ${index + 1} cannot be read as a certificate; must be X.509 in PEM and whole`);
+    }
+  }
+  if (leaf === undefined) {
+    return place.fail(`${file} has no certificate; must contain a line "-----BEGIN CERTIFICATE-----"`);
+  }
+  return { pem: blocks.join(""), leaf };
+}
+
+/** Each with a line end behind it. Other blocks and the text around them are left out. */
+function pemBlocks(text: string, label: string): string[] {
+  const pattern = new RegExp(`-----BEGIN (${label})-----\\s[^-]*(?:-[^-]+)*-----END \\1-----`, "g");
+  return [...text.matchAll(pattern)].map(([block]) => `${block}\n`);
+}
+
+async function readSecret(file: string, place: Place): Promise<string | Failed> {
+  const text = await readText(file, place);
+  if (text === FAILED) return FAILED;
+  const secret = text.replace(/\r?\n$/, "");
+  if (secret === "") return place.fail(`${file} is empty; must contain the secret on one line`);
+  // deno-lint-ignore no-control-regex
+  if (/[\x00-\x1f\x7f]/.test(secret)) return place.fail(`${file} must contain the secret on one line and nothing else`);
+  return secret;
+}
+
+async function readText(file: string, place: Place): Promise<string | Failed> {
+  try {
+    return await readSmallFile(file);
+  } catch (error) {
+    return place.fail(`${file} ${unreadable(error)}`);
+  }
+}
+
+/** UTF-8. Throws for what is no ordinary file, or too long: neither a pipe nor a device may hold up the start. */
+export async function readSmallFile(file: string): Promise<string> {
+  const { isFile, size } = await Deno.stat(file);
+  if (!isFile) throw new Error("is not an ordinary file");
+  if (size > MAX_FILE) throw new Error(`is longer than ${MAX_FILE} bytes`);
+  return await Deno.readTextFile(file);
+}
+
+/** Says why `readSmallFile` threw; the name of the file goes before it. */
+export function unreadable(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "does not exist";
+  if (error instanceof Deno.errors.PermissionDenied) return "may not be read by this user";
+  if (error instanceof Deno.errors.NotCapable) return "is outside what this program may read";
+  return error instanceof Error ? error.message : "cannot be read";
+}

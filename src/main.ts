@@ -1,0 +1,18 @@
+/** maildemon: a mail server in one executable. */
+
+import { alias } from "./cli/alias.ts";
+import { run } from "./cli/arguments.ts";
+import { check } from "./cli/check.ts";
+import { dkim } from "./cli/dkim.ts";
+import { serve } from "./cli/serve.ts";
+import { user } from "./cli/user.ts";
+import { version } from "./cli/version.ts";
+
+if (import.meta.main) {
+  const program = {
+    name: "maildemon",
+    summary: "a mail server in one executable, one TOML file, one data folder",
+    commands: [serve, check, user, alias, dkim, version],
+  };
+  Deno.exit(await run(program, Deno.args));
+}

@@ -1,0 +1,420 @@
+/**
+ * Keeps each message until every recipient is delivered, bounced or dropped by hand.
+ *
+ *   accepted ─▶ lane ─▶ attempt ─▶ outcome recorded ─▶ all done ─▶ removed
+ *               ▲                     │ later             │ some failed
+ *               └──── due heap ◀──────┘                   └▶ bounce stored ─▶ removed ─▶ bounce accepted
+ */
+import type { Deliver, Envelope, RemoteReply, Standing, Target } from "./entry.ts";
+import type { Entry } from "./spool.ts";
+import type { Log } from "../log.ts";
+import { type Attempt, attempt } from "./attempt.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { DueHeap } from "./due_heap.ts";
+import { reasonOf } from "./failures.ts";
+import { Flights } from "./flights.ts";
+import { type Changes, isBounceSource, isUnmarked, Ledger, type MakeBounce, type Stored } from "./ledger.ts";
+import { defaultLanes, type LaneJob, Lanes, type LaneSettings, type Learned } from "./lanes.ts";
+import { defaultRetry, isTooOld, longestWait, type RetrySettings } from "./retry.ts";
+import { isMeant, type QueueRow, rowOf, selected, type Selection } from "./selection.ts";
+import { afterAttempt, failed, isDone, isOwed } from "./standing.ts";
+
+export interface QueueSettings {
+  readonly retry: RetrySettings;
+  readonly lanes: LaneSettings;
+  /** Milliseconds from the first failure to its bounce while other recipients are still tried: one bounce for many. */
+  readonly gatherFailures: number;
+}
+
+export const defaultQueue: QueueSettings = { retry: defaultRetry, lanes: defaultLanes, gatherFailures: 60_000 };
+
+export interface QueueParts {
+  readonly spool: Stored;
+  /** Has a deadline for each of its own waits: the queue waits for it as long as it takes. */
+  readonly deliver: Deliver;
+  /** What may share a connection, and gets out of reach together: the domain, the relay, the mailbox. */
+  readonly laneOf: (target: Target) => string;
+  readonly makeBounce: MakeBounce;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** In [0, 1). */
+  readonly random?: () => number;
+}
+
+export interface QueueStats {
+  readonly messages: number;
+  readonly running: number;
+  readonly lanes: number;
+  readonly resting: number;
+  /** When the oldest message arrived; absent when there is none. */
+  readonly oldest?: number;
+}
+
+interface DueItem {
+  readonly at: number;
+  readonly id: string;
+  /** Concerns the recipients whose standing says the same `due`. */
+  readonly due: number;
+}
+
+// What one turn of the event loop takes on, so that sessions are answered in between.
+const BATCH = 500;
+
+export class Queue {
+  readonly #settings: QueueSettings;
+  readonly #parts: QueueParts;
+  readonly #spool: Stored;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #lanes: Lanes;
+  readonly #ledger: Ledger;
+  readonly #flights = new Flights();
+  readonly #due = new DueHeap<DueItem>();
+  /** All that is under way, for `stop` to wait for. */
+  readonly #tasks = new Set<Promise<unknown>>();
+  #timer: { readonly at: number; readonly cancel: () => void } | undefined;
+  #state: "new" | "started" | "stopped" = "new";
+
+  constructor(settings: QueueSettings, parts: QueueParts) {
+    this.#settings = settings;
+    this.#parts = parts;
+    this.#spool = parts.spool;
+    this.#clock = parts.clock ?? systemClock;
+    this.#random = parts.random ?? Math.random;
+    this.#lanes = new Lanes(settings.lanes, {
+      clock: this.#clock,
+      run: (job) => this.#track(this.#run(job)),
+      mayStart: () => this.#state === "started" && this.#ledger.stuck === 0,
+      giveUp: (job, probes, reply) => this.#giveUp(job, probes, reply),
+    });
+    this.#ledger = new Ledger({
+      ...parts,
+      clock: this.#clock,
+      flights: this.#flights,
+      schedule: (id, standings, least) => this.#schedule(id, standings, least),
+      accepted: (bounce) => this.accepted(bounce),
+      written: () => this.#lanes.pump(),
+    });
+  }
+
+  /** Takes up everything in the spool. Without it, commands still work: what they make due is done by the next start. */
+  start(): void {
+    if (this.#state !== "new") return;
+    this.#state = "started";
+    this.#ledger.telling = true;
+    const unmarked: Entry[] = [], others: Entry[] = [];
+    for (const entry of this.#spool.entries()) (isUnmarked(entry, this.#spool) ? unmarked : others).push(entry);
+    // Before the originals have a turn: they must not compose the same bounce again.
+    for (const bounce of unmarked) this.#release(bounce);
+    for (const { id, standings } of others) {
+      if (standings.every(isDone)) this.#inBackground(id, () => this.#ledger.finish(id));
+      else this.#schedule(id, standings);
+    }
+  }
+
+  /** A message that has just been committed: tried at once. */
+  accepted(entry: Entry): void {
+    if (this.#state !== "started") return; // It is in the spool: the next start finds it.
+    this.#dispatch(entry, (standing) => standing.state === "waiting");
+    this.#lanes.pump();
+  }
+
+  /** At most `limit` messages that are meant, oldest first. */
+  list(selection: Selection, limit = Infinity): QueueRow[] {
+    const rows: QueueRow[] = [];
+    for (const entry of this.#candidates(selection)) {
+      if (rows.length >= limit) break;
+      if (isMeant(entry, selection)) rows.push(this.#row(entry));
+    }
+    return rows;
+  }
+
+  /** How many messages are meant. */
+  count(selection: Selection): number {
+    let count = 0;
+    for (const entry of this.#candidates(selection)) if (isMeant(entry, selection)) count++;
+    return count;
+  }
+
+  show(id: string): QueueRow | undefined {
+    const entry = this.#spool.entry(id);
+    return entry && this.#row(entry);
+  }
+
+  /**
+   * Makes what waits due now, also where the way rests. Held messages stay held. This and the following commands resolve
+   * with the number of messages they changed, and reject with StoreFailed when that cannot be written.
+   */
+  retry(selection: Selection): Promise<number> {
+    return this.#command(selection, (was, { id, envelope, recipient }) => {
+      if (was.state !== "waiting") return undefined;
+      this.#lanes.wake(this.#parts.laneOf(envelope.recipients[recipient]!.target));
+      return this.#flights.stage(id, recipient) === undefined ? { ...was, due: this.#clock.now() } : was;
+    });
+  }
+
+  /** Keeps what waits from being tried. */
+  hold(selection: Selection): Promise<number> {
+    return this.#command(selection, (was) => was.state === "waiting" ? { ...was, state: "held" } : undefined);
+  }
+
+  /** Makes what is held wait again, due now. */
+  release(selection: Selection): Promise<number> {
+    return this.#command(
+      selection,
+      (was) => was.state === "held" ? { ...was, state: "waiting", due: this.#clock.now() } : undefined,
+    );
+  }
+
+  /** Gives up what is not done yet without telling anybody. */
+  drop(selection: Selection): Promise<number> {
+    return this.#command(selection, (was) => isDone(was) ? undefined : { ...was, state: "dropped", due: 0 });
+  }
+
+  /** Gives up what is not done yet, except what is being sent this moment, and tells the sender. */
+  bounce(selection: Selection): Promise<number> {
+    return this.#command(selection, (was, { id, envelope, recipient }) => {
+      if (isDone(was) || this.#flights.stage(id, recipient) === "running") return undefined;
+      return failed(was, { recipient, reply: BY_HAND }, envelope, this.#clock.now());
+    });
+  }
+
+  stats(): QueueStats {
+    const [oldest] = this.#spool.entries();
+    return {
+      messages: this.#spool.size,
+      running: this.#lanes.running,
+      ...this.#lanes.count(),
+      ...(oldest === undefined ? {} : { oldest: oldest.envelope.arrived }),
+    };
+  }
+
+  /**
+   * Begins nothing new and waits for what is under way, at most `deadline` ms. What is not finished then is tried again
+   * after the next start. Close the spool afterwards.
+   */
+  async stop(deadline: number): Promise<void> {
+    if (this.#state !== "started") return this.#ledger.close();
+    this.#state = "stopped";
+    this.#timer?.cancel();
+    this.#due.clear();
+    this.#lanes.clear();
+    let cancel = () => {};
+    const late = new Promise<void>((resolve) => cancel = this.#clock.after(deadline, resolve));
+    await Promise.race([Promise.allSettled([...this.#tasks]), late]);
+    cancel();
+    this.#ledger.close();
+    const { running } = this.#lanes;
+    if (running > 0) this.#parts.log("warning", "queue-stopped-early", { running });
+  }
+
+  #schedule(id: string, standings: Iterable<Standing>, least = 0): void {
+    if (this.#state !== "started") return;
+    const now = this.#clock.now(), monotonic = this.#clock.monotonic(), longest = longestWait(this.#settings.retry);
+    const dues = new Set<number>();
+    for (const standing of standings) if (standing.state === "waiting" || isOwed(standing)) dues.add(standing.due);
+    // Clamped: a clock that was set back by days would otherwise hold the mail for days.
+    for (const due of dues) this.#due.push({ at: monotonic + Math.min(Math.max(due - now, least), longest), id, due });
+    this.#arm();
+  }
+
+  #arm(): void {
+    const first = this.#due.first;
+    if (this.#state !== "started" || first === undefined) return;
+    if (this.#timer !== undefined && this.#timer.at <= first.at) return;
+    this.#timer?.cancel();
+    const cancel = this.#clock.after(first.at - this.#clock.monotonic(), () => this.#ring());
+    this.#timer = { at: first.at, cancel };
+  }
+
+  #ring(): void {
+    this.#timer = undefined;
+    const monotonic = this.#clock.monotonic();
+    for (let taken = 0; taken < BATCH; taken++) {
+      const item = this.#due.first;
+      if (item === undefined || item.at > monotonic) break;
+      this.#due.pop();
+      const entry = this.#spool.entry(item.id);
+      if (entry === undefined) continue;
+      this.#dispatch(entry, ({ state, due }) => state === "waiting" && due === item.due);
+      if (entry.standings.some((standing) => isOwed(standing) && standing.due === item.due)) {
+        this.#inBackground(item.id, () => this.#ledger.tell(item.id));
+      }
+    }
+    this.#lanes.pump();
+    this.#arm();
+  }
+
+  /** Puts the recipients that `isDue` into their lanes, one job for each lane. */
+  #dispatch({ id, envelope, standings }: Entry, isDue: (standing: Standing) => boolean): void {
+    const jobs = new Map<string, { readonly to: Target["to"]; readonly recipients: number[] }>();
+    for (const [recipient, standing] of standings.entries()) {
+      if (!isDue(standing) || this.#flights.stage(id, recipient) !== undefined) continue;
+      const { target } = envelope.recipients[recipient]!, lane = this.#parts.laneOf(target);
+      const job = jobs.get(lane);
+      if (job === undefined) jobs.set(lane, { to: target.to, recipients: [recipient] });
+      else job.recipients.push(recipient);
+      this.#flights.enter(id, recipient, "queued");
+    }
+    for (const [lane, { to, recipients }] of jobs) this.#lanes.add(lane, to, { id, recipients });
+  }
+
+  async #run({ id, recipients: meant }: LaneJob): Promise<Learned> {
+    try {
+      const entry = this.#spool.entry(id);
+      const recipients = meant.filter((recipient) => entry?.standings[recipient]?.state === "waiting");
+      if (entry === undefined || recipients.length === 0) return { lane: "unknown" };
+      for (const recipient of recipients) this.#flights.enter(id, recipient, "running");
+      const content = this.#spool.content(id), { envelope, recovered: uncertain } = entry;
+      const made = await attempt(
+        this.#parts.deliver,
+        { id, envelope, recipients, content, uncertain },
+        this.#parts.log,
+      );
+      await this.#flights.inTurn(id, () => this.#conclude(id, made));
+      return made.learned;
+    } catch (error) {
+      this.#parts.log("error", "outcome-lost", { id, error: reasonOf(error) });
+      return { lane: "unknown" };
+    } finally {
+      this.#flights.leave(id, meant);
+    }
+  }
+
+  async #conclude(id: string, { outcomes, damaged }: Attempt): Promise<void> {
+    const entry = this.#spool.entry(id);
+    if (entry === undefined) return;
+    if (damaged !== undefined) return await this.#ledger.setAside(id, damaged.message);
+    const now = this.#clock.now(), { retry, gatherFailures } = this.#settings;
+    const moment = { now, tellAt: now + gatherFailures, random: this.#random() };
+    const changes: Changes = new Map();
+    for (const outcome of outcomes) {
+      const next = afterAttempt(entry.standings[outcome.recipient]!, outcome, entry.envelope, moment, retry);
+      changes.set(outcome.recipient, next);
+      this.#report(entry, outcome.recipient, next);
+    }
+    await this.#ledger.change(entry, changes, "untilDone", [...changes.keys()]);
+  }
+
+  /** All that waits behind a probe that failed has been tried with it, as far as giving up is concerned. */
+  #giveUp({ id, recipients }: LaneJob, probes: number, reply: RemoteReply): boolean {
+    const entry = this.#spool.entry(id);
+    if (entry === undefined) return true;
+    const now = this.#clock.now(), { arrived } = entry.envelope;
+    const waiting = recipients.filter((recipient) => entry.standings[recipient]!.state === "waiting");
+    const old = waiting.every((recipient) =>
+      isTooOld({ attempts: entry.standings[recipient]!.attempts + probes, arrived, now }, this.#settings.retry)
+    );
+    if (!old) return false;
+    this.#flights.leave(id, recipients);
+    this.#inBackground(id, () => this.#failAll(id, waiting, reply));
+    return true;
+  }
+
+  async #failAll(id: string, recipients: readonly number[], reply: RemoteReply): Promise<void> {
+    const entry = this.#spool.entry(id);
+    if (entry === undefined) return;
+    const changes: Changes = new Map();
+    for (const recipient of recipients) {
+      const was = entry.standings[recipient]!;
+      if (was.state !== "waiting" || this.#flights.stage(id, recipient) !== undefined) continue;
+      const next = failed(was, { recipient, reply }, entry.envelope, this.#clock.now());
+      changes.set(recipient, next);
+      this.#report(entry, recipient, next);
+    }
+    if (changes.size > 0) await this.#ledger.change(entry, changes, "untilDone");
+  }
+
+  /** A bounce whose original does not know of it yet. */
+  #release(bounce: Entry): void {
+    const { source } = bounce.envelope;
+    if (!isBounceSource(source)) return;
+    const { id, recipients } = source.about;
+    this.#inBackground(id, async () => {
+      await this.#ledger.markTold(id, recipients);
+      this.accepted(bounce);
+    });
+  }
+
+  async #command(selection: Selection, next: Command): Promise<number> {
+    const ids: string[] = [];
+    for (const entry of this.#candidates(selection)) if (isMeant(entry, selection)) ids.push(entry.id);
+    let changed = 0;
+    for (let from = 0; from < ids.length; from += BATCH) {
+      const results = await Promise.allSettled(
+        ids.slice(from, from + BATCH).map((id) =>
+          this.#track(this.#flights.inTurn(id, () => this.#apply(id, selection, next)))
+        ),
+      );
+      for (const result of results) {
+        if (result.status === "rejected") throw result.reason;
+        if (result.value) changed++;
+      }
+    }
+    return changed;
+  }
+
+  async #apply(id: string, selection: Selection, next: Command): Promise<boolean> {
+    const entry = this.#spool.entry(id);
+    if (entry === undefined) return false;
+    const changes: Changes = new Map();
+    let meant = false;
+    for (const recipient of selected(entry, selection)) {
+      const was = entry.standings[recipient]!;
+      const standing = next(was, { id, envelope: entry.envelope, recipient });
+      if (standing !== undefined) meant = true;
+      if (standing !== undefined && standing !== was) changes.set(recipient, standing);
+    }
+    if (changes.size > 0) await this.#ledger.change(entry, changes, "once");
+    return meant;
+  }
+
+  *#candidates({ ids }: Selection): Iterable<Entry> {
+    if (ids === undefined) return yield* this.#spool.entries();
+    for (const id of new Set(ids)) {
+      const entry = this.#spool.entry(id);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  #row(entry: Entry): QueueRow {
+    return rowOf(entry, (target) => this.#lanes.restOf(this.#parts.laneOf(target)));
+  }
+
+  #report({ id, envelope }: Entry, recipient: number, { state, attempts, due, reply }: Standing): void {
+    const { address, target } = envelope.recipients[recipient]!;
+    this.#parts.log("info", `recipient-${state === "waiting" ? "deferred" : state}`, {
+      id,
+      to: address,
+      target: target.to === "remote" ? target.address : target.path,
+      attempts,
+      code: reply?.code,
+      enhanced: reply?.enhanced,
+      host: reply?.host,
+      text: reply?.text,
+      next: state === "waiting" ? new Date(due).toISOString() : undefined,
+    });
+  }
+
+  #inBackground(id: string, work: () => Promise<void>): void {
+    this.#track(this.#flights.inTurn(id, work)).catch((error) => {
+      this.#parts.log("error", "queue-work-failed", { id, error: reasonOf(error) });
+    });
+  }
+
+  #track<T>(task: Promise<T>): Promise<T> {
+    const settled: Promise<void> = task.then(() => {}, () => {}).then(() => void this.#tasks.delete(settled));
+    this.#tasks.add(settled);
+    return task;
+  }
+}
+
+/** The standing a command wants; undefined when this recipient is none of its business. */
+type Command = (was: Standing, of: { id: string; envelope: Envelope; recipient: number }) => Standing | undefined;
+
+const BY_HAND: RemoteReply = {
+  code: 554,
+  enhanced: "5.0.0",
+  text: "Returned to its sender by the administrator",
+  host: "local",
+};

@@ -1,0 +1,117 @@
+/** One attempt for one message: looks where its recipients are, and calls who can bring it there. */
+
+import type { Dns } from "../dns/records.ts";
+import type { Log } from "../log.ts";
+import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
+import { capture } from "./capture.ts";
+import { checkContent } from "./content_check.ts";
+import { Mailboxes } from "./mailbox.ts";
+import { openNetworks } from "./network.ts";
+import { Relay, RELAY, type RelaySettings } from "./relay.ts";
+import { localReply, outcomes } from "./remote_reply.ts";
+import { findRoute, type RouteSettings } from "./route.ts";
+
+export interface DeliverySettings extends Omit<RouteSettings, "port"> {
+  /** Instead of conversations, files in this folder. */
+  readonly outbox?: string;
+  /** Networks that mail may go to although they are not public. */
+  readonly allowPrivate: readonly string[];
+  /** Port of the servers that MX records name. Default: 25. */
+  readonly port?: number;
+  readonly relay?: Partial<Omit<RelaySettings, "hostname">>;
+}
+
+export interface DeliveryParts {
+  readonly dns: Dns;
+  readonly log: Log;
+  /** Addresses of this machine as they are now. */
+  readonly ownAddresses: () => readonly string[];
+  /** In [0, 1). */
+  readonly random?: () => number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+export interface Delivery {
+  /** Never rejects. */
+  readonly deliver: Deliver;
+  /** Says QUIT on the connections that wait for more mail. Call it when no delivery is under way any more. */
+  close(): Promise<void>;
+}
+
+/** Throws a `TypeError` when `allowPrivate` holds something that is not a network. */
+export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): Delivery {
+  const mailboxes = new Mailboxes(settings);
+  const relay = new Relay({ ...RELAY, ...settings.relay, hostname: settings.hostname });
+  const judge = openNetworks({ allowPrivate: settings.allowPrivate, own: parts.ownAddresses });
+  const routing = { ...settings, port: settings.port ?? 25, hostname: settings.hostname.toLowerCase() };
+
+  const toDomain = async (job: Job, recipients: readonly number[], domain: string): Promise<Outcome[]> => {
+    const route = await findRoute(domain, routing, { ...parts, judge });
+    if (route.to === "nowhere") {
+      const found = outcomes(recipients, route.reply);
+      // Names are the same for every message of the lane, and so is the wait for a silent resolver.
+      return route.reply.code < 500 ? found.map((outcome) => ({ ...outcome, unreachable: true })) : found;
+    }
+    if (settings.outbox === undefined) return await relay.deliver(job, recipients, route.servers);
+    const { flaw } = await checkContent(job.content);
+    if (flaw !== undefined) return outcomes(recipients, localReply(554, "5.6.1", `the message holds ${flaw}`));
+    return await capture(job, recipients, route.servers[0], { outbox: settings.outbox, ...parts });
+  };
+
+  const toLane = async (job: Job, recipients: readonly number[], target: Target): Promise<Outcome[]> => {
+    switch (target.to) {
+      case "maildir":
+        return await mailboxes.deliver(job, recipients);
+      case "remote":
+        return await toDomain(job, recipients, domainOf(target.address));
+      default:
+        return target satisfies never;
+    }
+  };
+
+  const deliver: Deliver = async (job) => {
+    const done: Outcome[] = [];
+    for (const [target, recipients] of byLane(job)) {
+      try {
+        done.push(...await toLane(job, recipients, target));
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        parts.log("error", "delivery-broke", { id: job.id, lane: laneOf(target), error: why });
+        done.push(...outcomes(recipients, localReply(451, "4.3.0", why)));
+      }
+    }
+    return done;
+  };
+
+  return { deliver, close: () => relay.close() };
+}
+
+/** What goes to the same place has the same lane: `domain:example.org`, `mailbox:/var/mail/ann`. */
+export function laneOf(target: Target): string {
+  switch (target.to) {
+    case "maildir":
+      return `mailbox:${target.path}`;
+    case "remote":
+      return `domain:${domainOf(target.address)}`;
+    default:
+      return target satisfies never;
+  }
+}
+
+function domainOf(address: string): string {
+  return address.slice(address.lastIndexOf("@") + 1).toLowerCase();
+}
+
+/** A job has one lane; should it have several, each goes its own way. */
+function byLane(job: Job): Map<Target, number[]> {
+  const lanes = new Map<string, readonly [Target, number[]]>();
+  for (const recipient of job.recipients) {
+    const target = job.envelope.recipients[recipient]?.target;
+    if (target === undefined) continue;
+    const lane = lanes.get(laneOf(target));
+    if (lane === undefined) lanes.set(laneOf(target), [target, [recipient]]);
+    else lane[1].push(recipient);
+  }
+  return new Map(lanes.values());
+}

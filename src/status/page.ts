@@ -1,0 +1,153 @@
+/** The status page, metrics and health over HTTP. HTML made here, no script, nothing from elsewhere. */
+
+import { timingSafeEqual } from "node:crypto";
+import { type Counters, formatMetrics, type Gauges } from "./metrics.ts";
+
+export interface PageSettings {
+  readonly hostname: string;
+  readonly port: number;
+  /** Asked for on every path but the two of health; undefined: everybody may look. */
+  readonly token?: string;
+}
+
+export interface PageParts {
+  /** Our name in the mail world. */
+  readonly name: string;
+  readonly version: string;
+  readonly listeners: () => readonly { readonly kind: string; readonly host: string; readonly port: number }[];
+  readonly gauges: () => Gauges;
+  readonly counters: Counters;
+  /** True while mail is taken. */
+  readonly ready: () => boolean;
+}
+
+export interface StatusServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+const HEADERS = {
+  "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cache-control": "no-store",
+};
+
+/** Throws what `Deno.serve` throws when the port cannot be had. */
+export function openStatus(settings: PageSettings, parts: PageParts): StatusServer {
+  const server = Deno.serve({
+    hostname: settings.hostname,
+    port: settings.port,
+    onListen: () => {},
+    onError: () => answer(500, "text/plain", "Something is wrong here.\n"),
+  }, (request) => respond(request, settings, parts));
+  return {
+    port: server.addr.port,
+    close: () => server.shutdown(),
+  };
+}
+
+function respond(request: Request, settings: PageSettings, parts: PageParts): Response {
+  const { pathname } = new URL(request.url);
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return answer(405, "text/plain", "Only GET is known here.\n");
+  }
+  if (pathname === "/healthz") return answer(200, "text/plain", "ok\n");
+  if (pathname === "/readyz") {
+    return parts.ready() ? answer(200, "text/plain", "ready\n") : answer(503, "text/plain", "not ready\n");
+  }
+  if (!mayLook(request, settings.token)) {
+    return answer(401, "text/plain", "Send the token: Authorization: Bearer TOKEN\n", { "www-authenticate": "Bearer" });
+  }
+  if (pathname === "/metrics") {
+    return answer(200, "text/plain; version=0.0.4", formatMetrics(parts.gauges(), parts.counters));
+  }
+  if (pathname === "/") return answer(200, "text/html", formatPage(parts));
+  return answer(404, "text/plain", "Known here: / /metrics /healthz /readyz\n");
+}
+
+function mayLook(request: Request, token: string | undefined): boolean {
+  if (token === undefined) return true;
+  const given = new TextEncoder().encode(request.headers.get("authorization") ?? "");
+  const wanted = new TextEncoder().encode(`Bearer ${token}`);
+  return given.length === wanted.length && timingSafeEqual(given, wanted);
+}
+
+function answer(status: number, type: string, body: string, more: Record<string, string> = {}): Response {
+  return new Response(body, { status, headers: { ...HEADERS, ...more, "content-type": `${type}; charset=utf-8` } });
+}
+
+/** The page as a whole. */
+export function formatPage({ name, version, listeners, gauges, counters, ready }: PageParts): string {
+  const now = gauges();
+  const rows = (pairs: readonly (readonly [string, string | number])[]) =>
+    pairs.map(([key, value]) => `<tr><th>${escape(key)}</th><td>${escape(String(value))}</td></tr>`).join("\n");
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>${escape(name)}: maildemon</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }
+table { border-collapse: collapse; margin: 0 0 2rem }
+th { text-align: left; font-weight: normal; padding: .2rem 2rem .2rem 0; color: #555 }
+td { padding: .2rem 0; font-variant-numeric: tabular-nums }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #161616 } th { color: #999 } }
+</style>
+</head>
+<body>
+<h1>${escape(name)}</h1>
+<p>maildemon ${escape(version)}, ${ready() ? "taking mail" : "not taking mail"}, up ${duration(now.uptime)}.</p>
+<h2>Queue</h2>
+<table>
+${
+    rows([
+      ["Messages waiting", now.queued],
+      ["Oldest", now.queued === 0 ? "none" : duration(now.oldest)],
+      ["Deliveries under way", now.delivering],
+      ["Destinations out of reach", now.resting],
+    ])
+  }
+</table>
+<h2>Listening</h2>
+<table>
+${
+    rows([...listeners().map(({ kind, host, port }) => [kind, `${host} port ${port}`] as const), [
+      "Connections now",
+      now.connections,
+    ]])
+  }
+</table>
+<h2>Since the start</h2>
+<table>
+${rows(counters.events())}
+</table>
+</body>
+</html>
+`;
+}
+
+/** Seconds in the two largest units that say something. */
+function duration(seconds: number): string {
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ];
+  if (days > 0) return `${days} d ${hours} h`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escape(text: string): string {
+  return text.replace(/[&<>"']/g, (sign) => ENTITIES[sign]!);
+}

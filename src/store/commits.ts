@@ -1,0 +1,135 @@
+/**
+ * Gathered commits. Each commit costs one fsync whatever is in it, so writes that need no check wait while one is
+ * under way and go into the next one together: hundreds of writers then pay for a few commits.
+ */
+
+import { serialize } from "node:v8";
+import { commit } from "./kv.ts";
+
+export type Mutation =
+  | { readonly do: "set"; readonly key: Deno.KvKey; readonly value: unknown; /** Milliseconds. */ expireIn?: number }
+  | { readonly do: "delete"; readonly key: Deno.KvKey }
+  | { readonly do: "sum"; readonly key: Deno.KvKey; readonly by: bigint };
+
+// What Deno KV allows in one commit, with room for what it adds to each mutation.
+const MAX_MUTATIONS = 1_000, MAX_BYTES = 800 * 1024, MAX_VALUE = 65_536, OVERHEAD = 64;
+
+interface Group {
+  readonly mutations: readonly Mutation[];
+  readonly bytes: number;
+  readonly stored: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+export class Commits {
+  readonly #kv: Deno.Kv;
+  #waiting: Group[] = [];
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(kv: Deno.Kv) {
+    this.#kv = kv;
+  }
+
+  /**
+   * Resolves when all of them are on disk. They stand in one commit, in this order, and behind everything written
+   * before. Rejects when that commit failed, or at once when they can never fit into one; others are not harmed then.
+   */
+  write(...mutations: readonly Mutation[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error("Cannot write: the store is being closed."));
+    let bytes: number;
+    try {
+      bytes = measure(mutations);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return new Promise((stored, failed) => {
+      this.#waiting.push({ mutations, bytes, stored, failed });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Takes nothing more and waits until everything is written. Whether it succeeded is told to those who wrote. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // Whoever writes in this same turn goes into the first commit too.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const groups = this.#take();
+      try {
+        await commit(asAtomic(this.#kv, groups));
+        for (const group of groups) group.stored();
+      } catch (error) {
+        for (const group of groups) group.failed(error);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  /** As many whole groups as fit into one commit, at least one. */
+  #take(): Group[] {
+    let count = 0, mutations = 0, bytes = 0;
+    for (const group of this.#waiting) {
+      mutations += group.mutations.length;
+      bytes += group.bytes;
+      if (mutations > MAX_MUTATIONS || bytes > MAX_BYTES) break;
+      count++;
+    }
+    return this.#waiting.splice(0, count);
+  }
+}
+
+function asAtomic(kv: Deno.Kv, groups: readonly Group[]): Deno.AtomicOperation {
+  let change = kv.atomic();
+  for (const { mutations } of groups) {
+    for (const mutation of mutations) {
+      switch (mutation.do) {
+        case "set":
+          change = mutation.expireIn === undefined
+            ? change.set(mutation.key, mutation.value)
+            : change.set(mutation.key, mutation.value, { expireIn: mutation.expireIn });
+          break;
+        case "delete":
+          change = change.delete(mutation.key);
+          break;
+        case "sum":
+          change = change.sum(mutation.key, mutation.by);
+          break;
+        default:
+          mutation satisfies never;
+      }
+    }
+  }
+  return change;
+}
+
+/** Bytes of a group as KV counts them, never less. Throws when it could not be committed even alone. */
+function measure(mutations: readonly Mutation[]): number {
+  let total = 0;
+  for (const mutation of mutations) {
+    const value = mutation.do === "set" ? serialize(mutation.value).byteLength : 8;
+    if (value > MAX_VALUE) {
+      throw new RangeError(`Cannot store a value of ${value} bytes: ${MAX_VALUE} is the most one record can hold.`);
+    }
+    total += value + keyBytes(mutation.key) + OVERHEAD;
+  }
+  if (mutations.length > MAX_MUTATIONS || total > MAX_BYTES) {
+    throw new RangeError(
+      `Cannot store ${mutations.length} records of ${total} bytes in one commit: ${MAX_MUTATIONS} records and ` +
+        `${MAX_BYTES} bytes are the most.`,
+    );
+  }
+  return total;
+}
+
+function keyBytes(key: Deno.KvKey): number {
+  let total = 0;
+  for (const part of key) {
+    total += typeof part === "string" ? part.length * 3 : part instanceof Uint8Array ? part.length * 2 : 16;
+  }
+  return total;
+}

@@ -1,0 +1,115 @@
+/**
+ * The door to Deno KV: small records that commands and several processes change while the server runs.
+ *
+ * Every key stands here. `LOCAL` and `DOMAIN` are the two halves of `addressKey`.
+ *
+ * | key                                | value                                | written by          |
+ * | ---------------------------------- | ------------------------------------ | ------------------- |
+ * | `schema`                           | number                               | this file           |
+ * | `version` `people`                 | its versionstamp is what counts      | people.ts           |
+ * | `user` DOMAIN LOCAL                | User (people.ts)                     | users.ts            |
+ * | `credentials` DOMAIN LOCAL         | Credentials (passwords.ts)           | users.ts            |
+ * | `address` ADDRESSKEY               | Owner (people.ts): a user, an alias  | users.ts aliases.ts |
+ * | `sent` LOGIN DAY                   | number of recipients, gone in 2 days | sent.ts             |
+ * | `secret` NAME                      | 32 random bytes                      | secrets.ts          |
+ */
+
+import { join } from "node:path";
+import type { Mailbox } from "../smtp/address.ts";
+import { addressKey } from "../smtp/address.ts";
+
+export const SCHEMA = 1;
+
+export const KEY = {
+  schema: ["schema"],
+  people: ["version", "people"],
+  users: ["user"],
+  usersOf: (domain: string) => ["user", domain],
+  user: (mailbox: Mailbox) => ["user", mailbox.domain, localKey(mailbox)],
+  credentials: (mailbox: Mailbox) => ["credentials", mailbox.domain, localKey(mailbox)],
+  addresses: ["address"],
+  address: (key: string) => ["address", key],
+  sent: (login: string, day: string) => ["sent", login, day],
+  secret: (name: string) => ["secret", name],
+} satisfies Record<string, Deno.KvKey | ((...parts: never[]) => Deno.KvKey)>;
+
+function localKey(mailbox: Mailbox): string {
+  return addressKey(mailbox).slice(0, -mailbox.domain.length - 1);
+}
+
+export interface KvSettings {
+  /** The data folder; made, for its owner alone, when it is missing. */
+  readonly store: string;
+  /** `https://…` of a Deno KV server that several machines share, instead of `STORE/kv.sqlite`. */
+  readonly kv?: string;
+}
+
+export class StoreTooNew extends Error {
+  override readonly name = "StoreTooNew";
+}
+
+/**
+ * Opens the store and brings its schema up to date. Rejects with StoreTooNew when a newer program has written it, and
+ * with what KV says when it cannot be opened at all.
+ */
+export async function openKv(settings: KvSettings): Promise<Deno.Kv> {
+  const kv = await Deno.openKv(settings.kv ?? await kvFile(settings.store));
+  try {
+    await agreeOnSchema(kv, settings.kv ?? settings.store);
+    return kv;
+  } catch (error) {
+    kv.close();
+    throw error;
+  }
+}
+
+async function kvFile(store: string): Promise<string> {
+  await Deno.mkdir(store, { recursive: true, mode: 0o700 });
+  const path = join(store, "kv.sqlite");
+  // SQLite would make it readable by all, with the password hashes in it; its -wal and -shm take over our mode.
+  (await Deno.open(path, { create: true, append: true, mode: 0o600 })).close();
+  return path;
+}
+
+async function agreeOnSchema(kv: Deno.Kv, where: string): Promise<void> {
+  for (;;) {
+    const found = await kv.get<number>(KEY.schema);
+    if (found.value === SCHEMA) return;
+    if (found.value !== null && found.value > SCHEMA) {
+      throw new StoreTooNew(
+        `Cannot open the store ${where}: a newer maildemon wrote it (schema ${found.value}, this program knows up to ` +
+          `${SCHEMA}). Run the newer program, or restore a backup from before the update.`,
+      );
+    }
+    // Schema 1 is the first: whatever is lower is an empty store. Migrations go here, one for each step, each in the
+    // same commit as its new number.
+    await commit(kv.atomic().check(found).set(KEY.schema, SCHEMA));
+  }
+}
+
+const BUSY_LIMIT = 10_000;
+
+/**
+ * Commits, and says whether its checks held. The only way to write: with two processes on one file a commit fails at
+ * once with "database is locked" whenever the other is writing. Nothing is applied then, so it is safe to try again.
+ * Rejects when the file stays locked for ten seconds.
+ */
+export async function commit(change: Deno.AtomicOperation): Promise<boolean> {
+  const deadline = performance.now() + BUSY_LIMIT;
+  for (let wait = 2;; wait = Math.min(wait * 2, 50)) {
+    try {
+      return (await change.commit()).ok;
+    } catch (error) {
+      if (!isBusy(error) || performance.now() > deadline) throw error;
+    }
+    await pause(wait * (0.5 + Math.random()));
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && /database (table )?is locked|database is busy/i.test(error.message);
+}
+
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
