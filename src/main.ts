@@ -3,6 +3,7 @@
 import { alias } from "./cli/alias.ts";
 import { run } from "./cli/arguments.ts";
 import { check } from "./cli/check.ts";
+import { dev } from "./cli/dev.ts";
 import { dkim } from "./cli/dkim.ts";
 import { serve } from "./cli/serve.ts";
 import { user } from "./cli/user.ts";
@@ -12,7 +13,7 @@ if (import.meta.main) {
   const program = {
     name: "maildemon",
     summary: "a mail server in one executable, one TOML file, one data folder",
-    commands: [serve, check, user, alias, dkim, version],
+    commands: [serve, dev, check, user, alias, dkim, version],
   };
   Deno.exit(await run(program, Deno.args));
 }

@@ -161,13 +161,15 @@ function build(program: Program, surroundings: Surroundings, exit: (code: number
   // Before any subcommand is made: they take over these settings.
   root.exitOverride().configureOutput({
     writeOut: out,
-    // It quotes what was typed, or piped into xargs by somebody.
-    writeErr: (text) => error(printableLines(text.replace(/^error: /, ""))),
+    // It quotes what was typed: without control characters, and without what stands behind an unknown `--password=`.
+    writeErr: (text) => error(printableLines(text.replace(/^error: /, "").replace(UNKNOWN_WITH_VALUE, "$1'"))),
   }).showHelpAfterError(`See "${program.name} --help", or --help behind a command.`);
   for (const command of program.commands) add(root, command, program.name, context, exit);
   root.addHelpText("after", examplesOf(program.commands.flatMap(({ examples }) => examples.slice(0, 1)), program.name));
   return root;
 }
+
+const UNKNOWN_WITH_VALUE = /^(unknown option '[^=]*)=[^]*?'(?=\n|$)/;
 
 function configFile(root: CommanderCommand, variable: Surroundings["variable"]): string {
   const { config } = root.opts<{ config?: string }>();
@@ -182,7 +184,8 @@ function add(
   exit: (code: number) => void,
 ): void {
   const made = parent.command(command.name).description(command.summary).summary(command.summary);
-  made.allowExcessArguments(false);
+  // Counted below: commander's own complaint would repeat what may be a password that was typed in the wrong place.
+  made.allowExcessArguments(command.run !== undefined);
   for (const argument of command.arguments ?? []) {
     const name = `${argument.name}${argument.many ? "..." : ""}`;
     made.addArgument(new CommanderArgument(argument.optional ? `[${name}]` : `<${name}>`, argument.explain));
@@ -196,6 +199,12 @@ function add(
   const { run } = command;
   if (run === undefined) return;
   made.action(async () => {
+    const most = command.arguments?.at(-1)?.many ? Infinity : command.arguments?.length ?? 0;
+    if (made.args.length > most) {
+      throw new WrongUsage(
+        `${called} ${command.name} takes ${most} argument${most === 1 ? "" : "s"}, not ${made.args.length}.`,
+      );
+    }
     const values = made.opts<Record<string, unknown>>();
     const args = new Map<string, readonly string[]>();
     for (const [at, { name }] of (command.arguments ?? []).entries()) put(args, name, made.processedArgs[at]);

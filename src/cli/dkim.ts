@@ -5,7 +5,15 @@ import type { Lookup } from "../dns/records.ts";
 import { Resolver } from "../dns/resolver.ts";
 import { systemServers } from "../dns/servers.ts";
 import type { DkimKeyType } from "../send/dkim_key.ts";
-import { dkimRecord, dkimRecordName, generateDkimKey, recordFault, txtInZone } from "../send/dkim_key.ts";
+import {
+  demandBits,
+  dkimRecord,
+  dkimRecordName,
+  generateDkimKey,
+  LEAST_BITS,
+  recordFault,
+  txtInZone,
+} from "../send/dkim_key.ts";
 import { parseDomain } from "../smtp/address.ts";
 import { Refused } from "../store/people.ts";
 import type { Command, Context, Given } from "./arguments.ts";
@@ -34,12 +42,14 @@ const keygen: Command = {
     const domain = parseDomain(args.text("domain"));
     if (domain === undefined || domain.startsWith("[")) throw new WrongUsage("DOMAIN must be a name like example.com.");
     const folder = options.maybe("dir") ?? join(dirname(context.configFile), "dkim");
+    const bits = options.number("bits") ?? LEAST_BITS;
+    demandBits(bits);
     const made = planned(options).map((one) => ({ ...one, file: join(folder, `${domain}.${one.selector}.pem`) }));
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
     // Looked at first, so that of two keys not one is made and the other refused.
     for (const { file } of made) await demandAbsent(file);
     for (const { type, selector, file } of made) {
-      const pem = await generateDkimKey(type, options.number("bits"));
+      const pem = await generateDkimKey(type, bits);
       await writeKey(file, pem);
       context.note(`Wrote ${printable(file)}.`);
       context.out(txtInZone(dkimRecordName(domain, selector), dkimRecord(pem)));

@@ -16,7 +16,11 @@ export interface Captured {
   readonly host: string;
   readonly port: number;
   readonly sender: string;
-  readonly recipients: readonly { readonly address: string; readonly notify?: readonly string[]; readonly orcpt?: string }[];
+  readonly recipients: readonly {
+    readonly address: string;
+    readonly notify?: readonly string[];
+    readonly orcpt?: string;
+  }[];
   readonly body: string;
   readonly smtputf8: boolean;
   readonly ret?: string;

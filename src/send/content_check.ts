@@ -51,6 +51,8 @@ export async function checkContent(content: Content): Promise<Contents> {
   if (last === CR) flaw ??= "a bare CR";
   const found = { eightBit, utf8Header, endsLine: last === LF, dots, size };
   if (flaw !== undefined) return { ...found, flaw };
-  if (size !== content.size) throw new Error(`Cannot read message: ${content.size} bytes were stored, ${size} are there`);
+  if (size !== content.size) {
+    throw new Error(`Cannot read message: ${content.size} bytes were stored, ${size} are there`);
+  }
   return found;
 }

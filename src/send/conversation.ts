@@ -4,13 +4,17 @@
  * (transaction.ts): nodemailer tells less than what was said, and takes some answers for success that are none.
  */
 
-import net from "node:net";
+import type net from "node:net";
 import { Readable } from "node:stream";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 import type { RemoteReply } from "../queue/entry.ts";
+import { connect, Refusal } from "./connect.ts";
 import { isLoopback } from "./network.ts";
+import { hook, innerOf, listener } from "./nodemailer_watch.ts";
+import { BLOCK, OutgoingBody } from "./outgoing_body.ts";
 import { codeOf, localReply } from "./remote_reply.ts";
 import type { Server } from "./route.ts";
+import { limitOf, type Step, type Timeouts, VERBS } from "./steps.ts";
 import {
   inWords,
   isInStep,
@@ -21,29 +25,6 @@ import {
   type Verdict,
   verdictsOf,
 } from "./transaction.ts";
-
-/** Milliseconds for each step. */
-export interface Timeouts {
-  readonly connect: number;
-  /** Greeting, EHLO, STARTTLS, TLS handshake, AUTH, MAIL, RCPT, RSET: each. */
-  readonly command: number;
-  readonly data: number;
-  /** Each 16 KiB of the message. */
-  readonly block: number;
-  /** The answer to the final dot. */
-  readonly final: number;
-  readonly quit: number;
-}
-
-/** RFC 5321 §4.5.3.2. */
-export const TIMEOUTS: Timeouts = {
-  connect: 30_000,
-  command: 300_000,
-  data: 120_000,
-  block: 180_000,
-  final: 600_000,
-  quit: 10_000,
-};
 
 export interface ConversationSettings {
   /** Our name for EHLO. */
@@ -60,25 +41,8 @@ export interface Transacted {
   readonly untouched: boolean;
 }
 
-/** Why there is no conversation with a server. */
-export class Refusal extends Error {
-  constructor(
-    readonly reply: RemoteReply,
-    /** How far it came: `connect` when nobody was there, `greeting` when nothing was said. */
-    readonly step: Step,
-    /** It was the server's own word, and not our conclusion. */
-    readonly said: boolean,
-  ) {
-    super(reply.text);
-  }
-}
-
-const VERBS = ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "QUIT"] as const;
-export type Step = typeof VERBS[number] | "connect" | "greeting" | "handshake" | "message" | "final dot";
-
 // One reply; and all that a server may send without completing one, for instance a flood of empty lines.
 const MAX_REPLY = 64 * 1024, MAX_UNANSWERED = 128 * 1024;
-const BLOCK = 16 * 1024;
 
 export class Conversation {
   /** `mx.example.org [192.0.2.1]` */
@@ -186,7 +150,7 @@ export class Conversation {
     this.#dirty = false;
     this.#said.clear();
     this.#amend = parametersOf(transaction, this.offers);
-    const body = new Body(transaction, {
+    const body = new OutgoingBody(transaction.content, {
       mayBegin: () => mayHaveBody(this.#replies()),
       block: () => this.#arm("message"),
       ended: () => this.#expect("final dot"),
@@ -284,6 +248,7 @@ export class Conversation {
   }
 
   #arm(step: Step): void {
+    if (this.#dead) return; // A piece of the message may still come from the disk.
     this.#step = step;
     clearTimeout(this.#timer);
     const limit = limitOf(step, this.#timeouts);
@@ -351,103 +316,5 @@ export class Conversation {
     return step === "AUTH"
       ? new Refusal({ ...reply, code: 451, enhanced: "4.7.0" }, step, true)
       : new Refusal(reply, step, true);
-  }
-}
-
-/** A TCP connection. Rejects with a `Refusal` when there is none in time. */
-function connect(server: Server, address: string, limit: number): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: address, port: server.port, noDelay: true });
-    const refuse = (why: string) => {
-      clearTimeout(timer);
-      socket.destroy();
-      const reply = localReply(451, "4.4.1", `cannot connect to port ${server.port}: ${why}`, `${server.name} [${address}]`);
-      reject(new Refusal(reply, "connect", false));
-    };
-    const timer = setTimeout(() => refuse(`no answer within ${Math.ceil(limit / 1000)} s`), limit);
-    socket.on("error", (error) => refuse(error.message)); // It stays: a late error of a socket ends the process.
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      resolve(socket);
-    });
-  });
-}
-
-/** nodemailer tells each reply to its logger, whole and before it acts on it. */
-function listener(heard: (reply: string) => void) {
-  const nothing = () => {};
-  const debug = (entry: { readonly tnx?: unknown }, text: string) => {
-    if (entry.tnx === "server") heard(text);
-  };
-  return { trace: nothing, debug, info: nothing, warn: nothing, error: nothing, fatal: nothing };
-}
-
-/** What nodemailer has and does not show in its types. The tests of the relay fail when a version lacks it. */
-interface Inner {
-  _sendCommand(line: string, masked?: string): void;
-  _responseQueue: string[];
-}
-
-function innerOf(client: SMTPConnection): Inner {
-  return client as unknown as Inner;
-}
-
-/** Puts `speak` between nodemailer and the wire. */
-function hook(client: SMTPConnection, speak: (line: string) => string): void {
-  const inner = innerOf(client);
-  const send = inner._sendCommand.bind(client);
-  inner._sendCommand = (line, masked) => send(speak(line), masked);
-}
-
-function limitOf(step: Step, limits: Timeouts): number {
-  switch (step) {
-    case "connect":
-      return limits.connect;
-    case "DATA":
-      return limits.data;
-    case "message":
-      return limits.block;
-    case "final dot":
-      return limits.final;
-    case "QUIT":
-      return limits.quit;
-    default:
-      return limits.command;
-  }
-}
-
-/** The message on its way out. */
-class Body {
-  /** It could not be read. */
-  error: Error | undefined;
-
-  constructor(
-    private readonly transaction: Transaction,
-    private readonly on: {
-      readonly mayBegin: () => boolean;
-      readonly block: () => void;
-      readonly ended: () => void;
-    },
-  ) {}
-
-  async *pieces(): AsyncGenerator<Uint8Array> {
-    // nodemailer goes on after any 2yz and 3yz; a server that is out of step would take the message for commands.
-    if (!this.on.mayBegin()) throw new Error("the server is out of step");
-    const { content } = this.transaction;
-    let left = content.size;
-    try {
-      for await (const piece of content.pieces()) {
-        left -= piece.length;
-        for (let at = 0; at < piece.length; at += BLOCK) {
-          this.on.block();
-          yield piece.subarray(at, at + BLOCK);
-        }
-      }
-      if (left !== 0) throw new Error(`its size is off by ${left} bytes`);
-    } catch (error) {
-      this.error = error instanceof Error ? error : new Error(String(error));
-      throw error;
-    }
-    this.on.ended();
   }
 }

@@ -7,7 +7,7 @@ import { capture } from "./capture.ts";
 import { checkContent } from "./content_check.ts";
 import { Mailboxes } from "./mailbox.ts";
 import { openNetworks } from "./network.ts";
-import { Relay, RELAY, type RelaySettings } from "./relay.ts";
+import { RELAY, Relay, type RelaySettings } from "./relay.ts";
 import { localReply, outcomes } from "./remote_reply.ts";
 import { findRoute, type RouteSettings } from "./route.ts";
 

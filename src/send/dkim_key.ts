@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 export type DkimKeyType = "rsa" | "ed25519";
 
 // RFC 8301 §3.2: verifiers take 1024 to 4096 bits; signers use 2048 at least.
-const LEAST_BITS = 2048, MOST_BITS = 4096;
+export const LEAST_BITS = 2048;
+const MOST_BITS = 4096;
 
 /** A new private key, PKCS#8 in PEM. `bits` is for RSA alone. */
 export async function generateDkimKey(type: DkimKeyType, bits = LEAST_BITS): Promise<string> {
@@ -16,10 +17,15 @@ export async function generateDkimKey(type: DkimKeyType, bits = LEAST_BITS): Pro
 
 function generate(type: DkimKeyType, bits: number): Promise<{ privateKey: KeyObject }> {
   if (type === "ed25519") return promisify(generateKeyPair)("ed25519");
+  demandBits(bits);
+  return promisify(generateKeyPair)("rsa", { modulusLength: bits });
+}
+
+/** Throws RangeError for an RSA key that is too short to be trusted or too long to be taken. */
+export function demandBits(bits: number): void {
   if (!Number.isInteger(bits) || bits < LEAST_BITS || bits > MOST_BITS) {
     throw new RangeError(`An RSA key for DKIM has ${LEAST_BITS} to ${MOST_BITS} bits, not ${bits} (RFC 8301).`);
   }
-  return promisify(generateKeyPair)("rsa", { modulusLength: bits });
 }
 
 /** The text of the record for a private key in PEM, PKCS#8 or PKCS#1. Throws when it is neither RSA nor Ed25519. */

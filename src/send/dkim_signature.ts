@@ -36,7 +36,14 @@ const OVERSIGNED = [
   "Content-Type",
 ];
 // As often as they occur. RFC 8058 §4 wants the last two covered; others may be added by lists without harm.
-const SIGNED = ["Sender", "Content-Transfer-Encoding", "In-Reply-To", "References", "List-Unsubscribe", "List-Unsubscribe-Post"];
+const SIGNED = [
+  "Sender",
+  "Content-Transfer-Encoding",
+  "In-Reply-To",
+  "References",
+  "List-Unsubscribe",
+  "List-Unsubscribe-Post",
+];
 
 /** Throws an error that names domain and selector, and never holds any of the key. */
 export function prepareKey({ domain, selector, pem }: DkimKey): SigningKey {

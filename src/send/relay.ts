@@ -2,11 +2,13 @@
 
 import type { Job, Outcome, RemoteReply } from "../queue/entry.ts";
 import { checkContent, type Contents } from "./content_check.ts";
-import { Conversation, type ConversationSettings, Refusal, TIMEOUTS, type Tls } from "./conversation.ts";
+import { Refusal } from "./connect.ts";
+import { Conversation, type ConversationSettings, type Tls } from "./conversation.ts";
 import { isLoopback } from "./network.ts";
-import { Pool, POOL, type PoolSettings } from "./pool.ts";
+import { POOL, Pool, type PoolSettings } from "./pool.ts";
 import { localReply, outcomes, remarked, resultOf } from "./remote_reply.ts";
 import type { Server } from "./route.ts";
+import { TIMEOUTS } from "./steps.ts";
 import type { Transaction, Verdict } from "./transaction.ts";
 
 export type RelaySettings = ConversationSettings & PoolSettings;
@@ -140,7 +142,8 @@ function outcomesOf(recipients: readonly number[], verdicts: readonly Verdict[],
 
 /** What no server can be sent. */
 function unsendable({ flaw }: Contents): RemoteReply | undefined {
-  return flaw && localReply(554, "5.6.1", `the message holds ${flaw}, which cannot be sent by DATA without changing it`);
+  return flaw &&
+    localReply(554, "5.6.1", `the message holds ${flaw}, which cannot be sent by DATA without changing it`);
 }
 
 /**

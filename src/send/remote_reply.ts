@@ -34,7 +34,9 @@ export function localReply(code: number, enhanced: string, text: string, host = 
 
 /** The same reply with a remark behind its text. */
 export function remarked(reply: RemoteReply, remark: string): RemoteReply {
-  return remark === "" ? reply : { ...reply, text: oneLine(`${reply.text.slice(0, LONGEST - remark.length)} (${remark})`) };
+  return remark === ""
+    ? reply
+    : { ...reply, text: oneLine(`${reply.text.slice(0, LONGEST - remark.length)} (${remark})`) };
 }
 
 /** RFC 5321 §4.2.1: 4yz may pass, 5yz will not, and what is neither is no verdict, so the message stays. */

@@ -64,7 +64,9 @@ export async function findRoute(text: string, settings: RouteSettings, parts: Ro
     settings.routes.find((route) => route.domain === "*")?.via ?? settings.smarthost;
   if (via !== undefined) return await viaRoute(via, parts);
   // An address literal names a machine, not a domain that somebody published: it is how open relays are probed.
-  if (domain.startsWith("[")) return nowhere(550, "5.1.2", `mail to the address literal ${domain} is not sent`, "local");
+  if (domain.startsWith("[")) {
+    return nowhere(550, "5.1.2", `mail to the address literal ${domain} is not sent`, "local");
+  }
 
   const found = await parts.dns.mx(domain);
   switch (found.outcome) {
@@ -108,7 +110,14 @@ async function mxRoute(
       const { addresses, reason, lasting } = await lookUp(mx.exchange, dns);
       const standing = addresses.map(judge);
       const open = addresses.filter((_, index) => standing[index] === "public");
-      return { mx, reason, lasting, open, found: addresses, ours: mx.exchange === hostname || standing.includes("own") };
+      return {
+        mx,
+        reason,
+        lasting,
+        open,
+        found: addresses,
+        ours: mx.exchange === hostname || standing.includes("own"),
+      };
     }),
   );
   // RFC 5321 §5.1: a server in the list drops itself and all that are not better than itself, else two backups would

@@ -125,7 +125,9 @@ export function parametersOf(transaction: Transaction, offers: ReadonlyMap<strin
 /** RFC 3461 §4.2: `type;xtext`. */
 function originalRecipient(text: string): string {
   const cut = text.indexOf(";");
-  return cut < 0 ? `rfc822;${xtext(text)}` : `${text.slice(0, cut).replace(/[^\w-]/g, "")};${xtext(text.slice(cut + 1))}`;
+  return cut < 0
+    ? `rfc822;${xtext(text)}`
+    : `${text.slice(0, cut).replace(/[^\w-]/g, "")};${xtext(text.slice(cut + 1))}`;
 }
 
 /** RFC 3461 §4: leaves what is xtext already, so that a parameter passes through as it came. */

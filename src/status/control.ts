@@ -235,7 +235,7 @@ class Input {
 
 /** Rejects when `work` takes longer than `wait` ms. What it still does then, nobody waits for. */
 async function within<T>(wait: number, work: Promise<T>): Promise<T> {
-  let timer = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`it took longer than ${wait} ms`)), wait);
   });

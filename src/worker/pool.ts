@@ -122,7 +122,12 @@ export class WorkerPool<Setup, Request, Answer> {
   }
 
   #start(): void {
-    const thread: Thread<Request, Answer> = { worker: this.startWorker(), ready: false, job: undefined, timer: undefined };
+    const thread: Thread<Request, Answer> = {
+      worker: this.startWorker(),
+      ready: false,
+      job: undefined,
+      timer: undefined,
+    };
     this.#threads.add(thread);
     const { start } = this.settings;
     thread.timer = setTimeout(() => this.#fail(thread, `A worker did not start within ${start} ms.`), start);
