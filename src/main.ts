@@ -5,6 +5,8 @@ import { run } from "./cli/arguments.ts";
 import { check } from "./cli/check.ts";
 import { dev } from "./cli/dev.ts";
 import { dkim } from "./cli/dkim.ts";
+import { queue } from "./cli/queue.ts";
+import { send } from "./cli/send.ts";
 import { serve } from "./cli/serve.ts";
 import { user } from "./cli/user.ts";
 import { version } from "./cli/version.ts";
@@ -13,7 +15,7 @@ if (import.meta.main) {
   const program = {
     name: "maildemon",
     summary: "a mail server in one executable, one TOML file, one data folder",
-    commands: [serve, dev, check, user, alias, dkim, version],
+    commands: [serve, dev, check, user, alias, queue, send, dkim, version],
   };
   Deno.exit(await run(program, Deno.args));
 }

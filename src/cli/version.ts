@@ -1,8 +1,7 @@
 import type { Command } from "./arguments.ts";
 import { DONE, JSON_OPTION } from "./arguments.ts";
+import { VERSION } from "../version.ts";
 import { formatJson } from "./table.ts";
-
-export const VERSION = "0.1.0";
 
 export const version: Command = {
   name: "version",

@@ -3,7 +3,7 @@
 import type { Config } from "../config.ts";
 import { loadConfig } from "../config.ts";
 import { Aliases } from "../store/aliases.ts";
-import type { Domain } from "../store/directory.ts";
+import { domainsOf } from "../store/directory.ts";
 import { openKv } from "../store/kv.ts";
 import { Users } from "../store/users.ts";
 import type { Context } from "./arguments.ts";
@@ -18,18 +18,9 @@ export async function withPeople<T>(context: Context, work: (people: OpenPeople)
   const config = await loadConfig(context.configFile);
   const kv = await openKv({ store: config.store, ...config.kv === undefined ? {} : { kv: config.kv } });
   try {
-    const settings = { domains: domainsOf(config), store: config.store };
+    const settings = { domains: domainsOf(config.domains), store: config.store };
     return await work({ config, users: new Users(kv, settings), aliases: new Aliases(kv, settings) });
   } finally {
     kv.close();
   }
-}
-
-/** Our domains in the words of the directory. */
-export function domainsOf(config: Pick<Config, "domains">): Domain[] {
-  return config.domains.map(({ name, catch_all, default_forward }) => ({
-    name,
-    catchAll: catch_all,
-    defaultForward: default_forward,
-  }));
 }

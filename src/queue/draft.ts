@@ -13,13 +13,11 @@ export interface DraftHome {
   keep(id: string, envelope: Envelope, start: Uint8Array, parts: readonly Place[]): Promise<Entry>;
 }
 
-const FIRST_LENGTH = 8 * 1024;
-
 export class Draft {
   readonly id: string;
   readonly #home: DraftHome;
   #size = 0;
-  #start = new Uint8Array(FIRST_LENGTH);
+  #start: Uint8Array = new Uint8Array(0);
   #rest: Uint8Array | undefined;
   #restLength = 0;
   #parts: Place[] = [];
@@ -56,7 +54,7 @@ export class Draft {
     if (fits === bytes.length || this.#failure !== undefined) return;
     const before = this.#appended;
     for (let at = fits; at < bytes.length;) {
-      const rest = this.#rest ??= new Uint8Array(PIECE_LENGTH);
+      const rest: Uint8Array = this.#rest ??= new Uint8Array(PIECE_LENGTH);
       const piece = bytes.subarray(at, at + PIECE_LENGTH - this.#restLength);
       rest.set(piece, this.#restLength);
       this.#restLength += piece.length;
@@ -132,9 +130,10 @@ export class Draft {
     if (rest !== undefined && rest.length > 0) yield rest;
   }
 
+  /** Room for so many bytes. Most messages come in one piece, which then is all that is taken. */
   #growStart(length: number): Uint8Array {
     if (length <= this.#start.length) return this.#start;
-    const larger = new Uint8Array(Math.min(Math.max(length, 4 * this.#start.length), PIECE_LENGTH));
+    const larger = new Uint8Array(Math.max(length, Math.min(4 * this.#start.length, PIECE_LENGTH)));
     larger.set(this.#start.subarray(0, this.#size));
     return this.#start = larger;
   }

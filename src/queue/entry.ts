@@ -39,9 +39,14 @@ export interface Source {
   readonly host?: string;
   /** Login of the user who submitted it. */
   readonly user?: string;
+  /** Of which message, and which of its recipients, a bounce tells. */
+  readonly about?: { readonly id: string; readonly recipients: readonly number[] };
 }
 
-/** Where a recipient stands. `due` in milliseconds since 1970. */
+/**
+ * Where a recipient stands. `due` in milliseconds since 1970: of `waiting`, when it is tried next; of `failed`, when the
+ * sender is to be told, and 0 once that is done or nobody wants to know.
+ */
 export interface Standing {
   readonly state: "waiting" | "held" | "delivered" | "failed" | "dropped";
   readonly attempts: number;

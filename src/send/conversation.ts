@@ -244,6 +244,8 @@ export class Conversation {
     else if (step === "STARTTLS" && reply.startsWith("2")) {
       this.#unmeter(); // What comes now belongs to the TLS layer.
       this.#arm("handshake");
+      // RFC 3207 §4: only 220 begins it. After any other success nobody is there to shake hands with.
+      if (codeOf(reply) !== 220) this.#end(new Error(`answered ${reply.slice(0, 3)} to STARTTLS`));
     } else if (step !== "DATA") clearTimeout(this.#timer); // After DATA the message goes on.
   }
 

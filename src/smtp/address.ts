@@ -20,8 +20,9 @@ const ATEXT = /^[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\u{10ffff}]+$/u;
 const LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/;
 // deno-lint-ignore no-control-regex
 const NOT_ASCII = /[^\x00-\x7f]/;
-// deno-lint-ignore no-control-regex
-const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
+// Controls, signs that turn the direction of text, halves of pairs, blanks that are not the plain one.
+const UNSEEN = /\p{C}|[^ \P{Z}]/u;
+const IDN = /^[a-z0-9._\-\u0080-\u{10ffff}]+$/u;
 
 /** `local@domain`. Undefined for anything else: source routes, brackets, comments and blanks have no place here. */
 export function parseMailbox(text: string): Mailbox | undefined {
@@ -69,9 +70,10 @@ function endOfQuoted(text: string): number {
 }
 
 function parseLocal(text: string): string | undefined {
+  if (UNSEEN.test(text)) return undefined;
   if (!text.startsWith('"')) return text.split(".").every((atom) => ATEXT.test(atom)) ? text : undefined;
   const plain = text.slice(1, -1).replace(/\\(.)/gu, "$1");
-  return plain === "" || CONTROL.test(plain) ? undefined : plain;
+  return plain === "" ? undefined : plain;
 }
 
 /** A domain name or an address literal, brought to the form in which domains are compared; or undefined. */
@@ -79,7 +81,9 @@ export function parseDomain(text: string): string | undefined {
   if (text.startsWith("[")) return parseLiteral(text);
   let name = text.toLowerCase();
   if (NOT_ASCII.test(name)) {
-    // RFC 5891 by way of the URL parser. Only names that need it go there: it reads `0x7f.1` as an IP address.
+    // RFC 5891 by way of the URL parser. Only names that need it go there: it reads `0x7f.1` as an IP address, and
+    // for it the name would begin behind an @ and end at a slash.
+    if (!IDN.test(name)) return undefined;
     try {
       name = new URL(`http://${name}/`).hostname;
     } catch {

@@ -61,7 +61,7 @@ const HELLO_NAME = /^[A-Za-z0-9_.:\-\[\]]{1,255}$/;
 /** A value has `verb`, a refusal has `code`. */
 export function parseCommand(line: string): Command | Reply {
   const space = line.search(/[ \t]/);
-  const verb = (space < 0 ? line : line.slice(0, space)).toUpperCase();
+  const verb = upper(space < 0 ? line : line.slice(0, space));
   const rest = space < 0 ? "" : line.slice(space + 1);
   if (FOREIGN.has(verb)) return NOT_SMTP;
   if (CONTROL.test(line)) return syntax("Control characters have no place in a command");
@@ -80,7 +80,7 @@ export function parseCommand(line: string): Command | Reply {
     case "AUTH": {
       const [mechanism = "", initial, ...more] = rest.trim().split(/ +/);
       if (mechanism === "" || more.length > 0) return syntax("AUTH wants a mechanism");
-      return { verb, mechanism: mechanism.toUpperCase(), ...(initial !== undefined && { initial }) };
+      return { verb, mechanism: upper(mechanism), ...(initial !== undefined && { initial }) };
     }
     case "DATA":
     case "RSET":
@@ -97,6 +97,11 @@ export function parseCommand(line: string): Command | Reply {
     default:
       return UNKNOWN;
   }
+}
+
+/** Upper case of ASCII letters alone: for `toUpperCase` U+017F is an S, and a word that is no verb becomes one. */
+function upper(text: string): string {
+  return text.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
 }
 
 function syntax(text: string): Reply {
@@ -127,7 +132,7 @@ function parseMail(rest: string): Command | Reply {
         sender.size = Number(value);
         return true;
       case "BODY": {
-        const body = value.toUpperCase();
+        const body = upper(value);
         if (body !== "7BIT" && body !== "8BITMIME" && body !== "BINARYMIME") return false;
         sender.body = body;
         return true;
@@ -136,7 +141,7 @@ function parseMail(rest: string): Command | Reply {
         sender.smtputf8 = true;
         return value === "";
       case "RET": {
-        const ret = value.toUpperCase();
+        const ret = upper(value);
         if (ret !== "FULL" && ret !== "HDRS") return false;
         sender.ret = ret;
         return true;
@@ -165,7 +170,7 @@ function parseRcpt(rest: string): Command | Reply {
   const wrong = eachParameter(found.parameters, (key, value) => {
     switch (key) {
       case "NOTIFY": {
-        const words = value.toUpperCase().split(",");
+        const words = upper(value).split(",");
         if (!words.every(isNotify) || (words.includes("NEVER") && words.length > 1)) return false;
         recipient.notify = words.filter(isNotify);
         return true;
@@ -188,7 +193,7 @@ function isNotify(word: string): word is Notify {
 /** `FROM:<…> A=1 B` → path with brackets and the rest. Quoted local parts may hold `>` and blanks. */
 function splitPath(rest: string, keyword: string): { path: string; parameters: string } | undefined {
   const start = rest.trimStart();
-  if (start.slice(0, keyword.length + 1).toUpperCase() !== `${keyword}:`) return undefined;
+  if (upper(start.slice(0, keyword.length + 1)) !== `${keyword}:`) return undefined;
   // A blank behind the colon is wrong (RFC 5321 §3.3) and common; it changes nothing.
   const tail = start.slice(keyword.length + 1).trimStart();
   if (tail[0] !== "<") return undefined;
@@ -215,7 +220,7 @@ function eachParameter(
   for (const word of text.split(/[ \t]+/)) {
     if (word === "") continue;
     const equals = word.indexOf("=");
-    const key = (equals < 0 ? word : word.slice(0, equals)).toUpperCase();
+    const key = upper(equals < 0 ? word : word.slice(0, equals));
     if (seen.has(key)) return syntax(`Parameter ${key} is given twice`);
     seen.add(key);
     const taken = take(key, equals < 0 ? "" : word.slice(equals + 1));

@@ -41,8 +41,9 @@ type Mode =
   | { readonly reads: "response"; readonly awaited: Awaited }
   | { readonly reads: "nothing" };
 
-// RFC 4954 §4.5.3.1: an AUTH line may be this long.
+// RFC 4954 §4: an AUTH line may be this long, whether it is a response or brings one along.
 const MAX_AUTH_LINE = 12288;
+const AUTH: readonly number[] = [65, 85, 84, 72];
 /** Commands that move nothing: more of them in one session is not a mail client. */
 const MAX_IDLE_COMMANDS = 1000;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -168,7 +169,8 @@ export class Session {
     const mode = this.#mode;
     switch (mode.reads) {
       case "command": {
-        const line = this.#input.line(this.#settings.maxCommand);
+        const cap = isAuth(this.#input.peek()) ? MAX_AUTH_LINE : this.#settings.maxCommand;
+        const line = this.#input.line(cap);
         if (line !== undefined) this.#command(line);
         else if (isTlsHandshake(this.#input.peek())) this.#send(say.TLS_ON_CLEAR_PORT);
         return line !== undefined;
@@ -430,6 +432,11 @@ function textOf(line: Line): string | Reply {
   } catch {
     return say.NOT_UTF8;
   }
+}
+
+/** The word is spelled in bytes: most of the time the line is not here yet. */
+function isAuth(bytes: Uint8Array): boolean {
+  return AUTH.every((letter, index) => ((bytes[index] ?? 0) & 0xdf) === letter);
 }
 
 /** A TLS client on a clear port waits for an answer that never comes; it is told at once. */

@@ -26,6 +26,21 @@ export interface Domain {
   readonly defaultForward?: string | undefined;
 }
 
+/** The same, from the names that stand in the configuration. */
+export function domainsOf(
+  configured: readonly {
+    readonly name: string;
+    readonly catch_all?: string | undefined;
+    readonly default_forward?: string | undefined;
+  }[],
+): Domain[] {
+  return configured.map(({ name, catch_all, default_forward }) => ({
+    name,
+    catchAll: catch_all,
+    defaultForward: default_forward,
+  }));
+}
+
 export type Resolved =
   | {
     readonly known: true;

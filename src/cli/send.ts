@@ -1,0 +1,45 @@
+import { loadConfig } from "../config.ts";
+import { silent } from "../log.ts";
+import { openReception } from "../reception.ts";
+import { askServer } from "../status/control.ts";
+import { type Command, DONE, FAILED } from "./arguments.ts";
+
+export const send: Command = {
+  name: "send",
+  summary: "send a message from standard input as a user, like sendmail -t -i",
+  examples: [
+    "send --user ann@example.com bob@example.org < message.txt",
+    "printf 'From: ann@example.com\\nTo: bob@example.org\\nSubject: done\\n\\n' | maildemon send",
+  ],
+  arguments: [{
+    name: "recipient",
+    explain: "an address besides those in To, Cc and Bcc",
+    optional: true,
+    many: true,
+  }],
+  options: [{ name: "user", value: "ADDRESS", explain: "login to send as; default: whose address stands in From" }],
+  async run(args, options, { configFile, out, note }) {
+    const config = await loadConfig(configFile);
+    const message = new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
+    if (message.length > config.limits.max_message_size) {
+      note(`The message has ${message.length} bytes; max_message_size allows ${config.limits.max_message_size}.`);
+      return FAILED;
+    }
+    const recipients = args.list("recipient"), user = options.maybe("user");
+    const request = { recipients, ...(user !== undefined && { user }) };
+    const answer = await askServer(config.store, { do: "send", size: message.length, ...request }, ReadableStream.from([message]));
+    if (answer === "not running") {
+      // Into the journal itself: the server finds it when it starts.
+      const reception = await openReception(config, silent, () => {});
+      try {
+        out((await reception.submit({ message, ...request })).lines.join(" "));
+      } finally {
+        await reception.close();
+      }
+      return DONE;
+    }
+    if (answer.ok) out(String(answer.value));
+    else note(answer.error);
+    return answer.ok ? DONE : FAILED;
+  },
+};
