@@ -27,6 +27,11 @@ export interface KeptMeta {
   readonly standings: readonly Standing[];
 }
 
+export interface SealedMeta extends KeptMeta {
+  /** How many parts go before. */
+  readonly parts: number;
+}
+
 /** Standings by index of the recipient. */
 export type OutcomeMeta = readonly (readonly [number, Standing])[];
 

@@ -23,8 +23,11 @@ export interface LaneSettings {
   /** Jobs at one time to other servers: in all, and in one lane. */
   readonly concurrency: number;
   readonly concurrencyPerDomain: number;
-  /** Jobs at one time into mailboxes of this machine: they share one disk. */
+  /** Jobs at one time into mailboxes of this machine: they share one disk with the mail that comes in … */
   readonly mailboxConcurrency: number;
+  /** … which goes first: so few while any came within the last `lull` milliseconds. At least 1. */
+  readonly mailboxConcurrencyInFlood: number;
+  readonly lull: number;
   /** First and longest rest of a lane in milliseconds; it doubles from one to the other. */
   readonly restFirst: number;
   readonly restLongest: number;
@@ -33,7 +36,9 @@ export interface LaneSettings {
 export const defaultLanes: LaneSettings = {
   concurrency: 100,
   concurrencyPerDomain: 10,
-  mailboxConcurrency: 4,
+  mailboxConcurrency: 16,
+  mailboxConcurrencyInFlood: 2,
+  lull: 50,
   restFirst: 5 * 60_000,
   restLongest: 60 * 60_000,
 };
@@ -84,6 +89,7 @@ export class Lanes {
   /** Lanes that could start a job now, in the order of their turns. */
   readonly #ready: Readonly<Record<Pool, Set<Lane>>> = { mailbox: new Set(), remote: new Set() };
   readonly #running: Record<Pool, number> = { mailbox: 0, remote: 0 };
+  #lastArrival = -Infinity;
 
   constructor(settings: LaneSettings, parts: LaneParts) {
     this.#settings = settings;
@@ -108,6 +114,11 @@ export class Lanes {
     return Math.max(0, until - this.#parts.clock.monotonic());
   }
 
+  /** A message has come in. What is in the journal is safe and can wait; who is on the line should not have to. */
+  arrived(): void {
+    this.#lastArrival = this.#parts.clock.monotonic();
+  }
+
   /** Appends a job; nothing starts before `pump`. */
   add(name: string, to: Target["to"], job: LaneJob): void {
     let lane = this.#lanes.get(name);
@@ -122,8 +133,7 @@ export class Lanes {
   /** Starts what may start. */
   pump(): void {
     for (const pool of ["remote", "mailbox"] as const) {
-      const most = pool === "remote" ? this.#settings.concurrency : this.#settings.mailboxConcurrency;
-      while (this.#running[pool] < most && this.#parts.mayStart()) {
+      while (this.#running[pool] < this.#most(pool) && this.#parts.mayStart()) {
         const [lane] = this.#ready[pool];
         if (lane === undefined) break;
         this.#ready[pool].delete(lane);
@@ -149,6 +159,13 @@ export class Lanes {
       lane.head = 0;
       this.#consider(lane);
     }
+  }
+
+  /** Of those that run in a flood, the next one to end looks again: no timer is needed to notice that it is over. */
+  #most(pool: Pool): number {
+    const { concurrency, mailboxConcurrency, mailboxConcurrencyInFlood, lull } = this.#settings;
+    if (pool === "remote") return concurrency;
+    return this.#parts.clock.monotonic() - this.#lastArrival < lull ? mailboxConcurrencyInFlood : mailboxConcurrency;
   }
 
   #start(lane: Lane): void {

@@ -115,6 +115,7 @@ export class Queue {
   /** A message that has just been committed: tried at once. */
   accepted(entry: Entry): void {
     if (this.#state !== "started") return; // It is in the spool: the next start finds it.
+    this.#lanes.arrived();
     this.#dispatch(entry, (standing) => standing.state === "waiting");
     this.#lanes.pump();
   }

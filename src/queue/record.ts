@@ -44,6 +44,7 @@ export interface Head {
 }
 
 export const NOTHING = new Uint8Array(0);
+const ascii = new TextDecoder("latin1");
 
 export function checksum(bytes: Uint8Array, before = 0): number {
   return crc32(bytes, before);
@@ -86,7 +87,7 @@ export function decodeHead(header: Uint8Array, mark: Uint8Array): Head | undefin
   if (kind === undefined) return undefined;
   return {
     kind,
-    id: String.fromCharCode(...header.subarray(12, 12 + ID_LENGTH)),
+    id: ascii.decode(header.subarray(12, 12 + ID_LENGTH)),
     metaLength: view.getUint32(24, true),
     bodyLength: view.getUint32(28, true),
     bodyCheck: view.getUint32(32, true),

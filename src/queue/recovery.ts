@@ -11,7 +11,14 @@ import { setBytesAside, setSegmentAside } from "./damaged.ts";
 import { reasonOf } from "./failures.ts";
 import { cutFile, syncFolder } from "./folder.ts";
 import type { Ends } from "./journal.ts";
-import { decodeMeta, type KeptMessage, type KeptMeta, type OutcomeMeta, withOutcome } from "./kept_message.ts";
+import {
+  decodeMeta,
+  type KeptMessage,
+  type KeptMeta,
+  type OutcomeMeta,
+  type SealedMeta,
+  withOutcome,
+} from "./kept_message.ts";
 import { HEADER_LENGTH } from "./record.ts";
 import { type Place, Segment } from "./segment.ts";
 import { firstRecord, type Found, type Gap, isZero, scan } from "./segment_scan.ts";
@@ -151,9 +158,9 @@ class Index {
   readonly #unreadable = new Map<string, string>();
   #lastId: string | undefined;
 
-  take({ head: { kind, id, ...head }, meta, offset, sound }: Found, segment: Segment): void {
-    const { metaLength, bodyLength: body, bodyCheck } = head;
-    const place = { segment, offset, head: HEADER_LENGTH + metaLength, body, bodyCheck: bodyCheck | 0 };
+  take({ head, meta, offset, sound }: Found, segment: Segment): void {
+    const { kind, id, bodyLength: body, bodyCheck } = head;
+    const place = { segment, offset, head: HEADER_LENGTH + meta.length, body, bodyCheck: bodyCheck | 0 };
     if (kind !== "begin" && id > (this.#lastId ?? "")) this.#lastId = id;
     switch (kind) {
       case "begin":
@@ -164,9 +171,9 @@ class Index {
         if (decodeMeta<number>(meta) === 0) this.#drafts.set(id, []);
         return void this.#drafts.get(id)?.push({ place, sound });
       case "sealed": {
-        const { parts: count, ...kept } = decodeMeta<KeptMeta & { readonly parts: number }>(meta);
+        const kept = decodeMeta<SealedMeta>(meta);
         const parts = [{ place, sound }, ...this.#drafts.get(id) ?? []];
-        const whole = parts.length === count + 1, wrong = parts.some((part) => !part.sound);
+        const whole = parts.length === kept.parts + 1, wrong = parts.some((part) => !part.sound);
         this.#drafts.delete(id);
         return this.#keep(id, kept, parts, !whole ? "Parts are missing" : wrong ? "Wrong checksum" : undefined);
       }
@@ -186,14 +193,13 @@ class Index {
   #keep(id: string, { envelope, standings }: KeptMeta, parts: readonly Part[], wrong: string | undefined): void {
     const places = parts.map(({ place }) => place);
     const size = places.reduce((sum, { body }) => sum + body, 0);
-    this.#forget(id);
+    if (this.#messages.has(id)) this.#forget(id);
     this.#messages.set(id, { id, envelope, standings, size, recovered: true, places });
     if (wrong !== undefined) this.#unreadable.set(id, wrong);
   }
 
   #forget(id: string): void {
-    this.#messages.delete(id);
-    this.#unreadable.delete(id);
+    if (this.#messages.delete(id)) this.#unreadable.delete(id);
   }
 
   finish(): Pick<Recovered, "messages" | "lastId" | "unreadable"> {

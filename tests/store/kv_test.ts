@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { commit, KEY, openKv, SCHEMA, StoreTooNew } from "../../src/store/kv.ts";
+import { secret } from "../../src/store/secrets.ts";
+import { otherProcess, withStore } from "./temporary_store.ts";
+
+Deno.test("a new store has a schema version and can be read by its owner alone", async () => {
+  await withStore(async ({ folder, kv }) => {
+    assert.equal((await kv.get(KEY.schema)).value, SCHEMA);
+    assert.equal((await Deno.stat(join(folder, "kv.sqlite"))).mode! & 0o777, 0o600);
+    for await (const { name } of Deno.readDir(folder)) {
+      assert.equal((await Deno.stat(join(folder, name))).mode! & 0o077, 0, `${name} is open to others`);
+    }
+  });
+});
+
+Deno.test("a store written by a newer program is refused with what to do, and not touched", async () => {
+  await withStore(async ({ folder, kv }) => {
+    await commit(kv.atomic().set(KEY.schema, SCHEMA + 1));
+    await assert.rejects(openKv({ store: folder }), (error: unknown) => {
+      assert(error instanceof StoreTooNew);
+      assert.match(error.message, /newer maildemon wrote it \(schema 2, .* up to 1\).*Run the newer program/);
+      return true;
+    });
+    assert.equal((await kv.get(KEY.schema)).value, SCHEMA + 1);
+  });
+});
+
+Deno.test("processes that open a new store at once agree on its schema and its secrets", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const secrets = await Promise.all([1, 2].map(() => otherProcess(folder, "secret")));
+    assert.match(secrets[0] ?? "", /^[0-9a-f]{64}$/);
+    assert.equal(secrets[0], secrets[1]);
+    const kv = await openKv({ store: folder });
+    assert.equal((await secret(kv, "scram")).toHex(), secrets[0]);
+    assert.notEqual((await secret(kv, "other")).toHex(), secrets[0]);
+    kv.close();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("commit says false when a check does not hold", async () => {
+  await withStore(async ({ kv }) => {
+    const before = await kv.get(["x"]);
+    assert.equal(await commit(kv.atomic().check(before).set(["x"], 1)), true);
+    assert.equal(await commit(kv.atomic().check(before).set(["x"], 2)), false);
+    assert.equal((await kv.get(["x"])).value, 1);
+  });
+});

@@ -1,0 +1,50 @@
+/** What another maildemon does to the store: `other_process.ts FOLDER ACTION …`. */
+
+import { Commits } from "../../src/store/commits.ts";
+import { openKv } from "../../src/store/kv.ts";
+import { Refused } from "../../src/store/people.ts";
+import { secret } from "../../src/store/secrets.ts";
+import { Users } from "../../src/store/users.ts";
+import { CHEAP, DOMAINS } from "./temporary_store.ts";
+
+const [folder = "", action, first = "", second = ""] = Deno.args;
+const kv = await openKv({ store: folder });
+const users = new Users(kv, { domains: DOMAINS, store: folder, cost: CHEAP });
+
+switch (action) {
+  case "add":
+    await users.add({ address: first, password: second });
+    break;
+  case "race": {
+    // Everybody wants the same addresses; says which of them this process got.
+    const won: number[] = [];
+    for (let number = 0; number < Number(first); number++) {
+      try {
+        await users.add({ address: `${second}${number}@ours.test`, addresses: [`wanted${number}@ours.test`] });
+        won.push(number);
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+      }
+    }
+    console.log(JSON.stringify(won));
+    break;
+  }
+  case "sum": {
+    const commits = new Commits(kv);
+    // One after the other, so that each pays its own commit and meets those of the others.
+    for (let number = 0; number < Number(first); number++) await commits.write({ do: "sum", key: ["sum"], by: 1n });
+    break;
+  }
+  case "count": {
+    let counted = 0;
+    for (let number = 0; number < Number(second); number++) counted += Number(await users.countSent(first, 1));
+    console.log(counted);
+    break;
+  }
+  case "secret":
+    console.log((await secret(kv, "scram")).toHex());
+    break;
+  default:
+    throw new Error(`unknown action ${action}`);
+}
+kv.close();

@@ -1,0 +1,339 @@
+/**
+ * The real server in this process: its config in a folder of its own, its DNS a zone of the test, its ports free ones.
+ * What a test says to it and hears from it goes over real sockets.
+ */
+
+import { join } from "node:path";
+import { loadConfig } from "../../src/config.ts";
+import { openLog } from "../../src/log.ts";
+import type { QueueRow, Selection } from "../../src/queue/selection.ts";
+import { type NameServer, serveZone } from "../../src/sandbox/name_server.ts";
+import { parseZone } from "../../src/sandbox/zone_file.ts";
+import { openServer, type Running } from "../../src/server.ts";
+import { askServer } from "../../src/status/control.ts";
+import { Aliases, type NewAlias } from "../../src/store/aliases.ts";
+import { domainsOf } from "../../src/store/directory.ts";
+import { openKv } from "../../src/store/kv.ts";
+import { type NewUser, Users } from "../../src/store/users.ts";
+import { selfSigned } from "../../src/tls/self_signed.ts";
+import { CHEAP } from "../store/temporary_store.ts";
+import { textOf } from "./every_cut.ts";
+import { SmtpPeer } from "./smtp_peer.ts";
+
+export const PASSWORD = "Tulip-7 garden";
+export const ANN: NewUser = { address: "ann@ours.test", password: PASSWORD };
+
+/** Pieces of TOML go where their names say; everything else is as it comes. */
+export interface LocalSettings {
+  /** Keys before the first table, keys of the domain `ours.test`, keys of tables. */
+  readonly top?: string;
+  readonly domain?: string;
+  readonly limits?: string;
+  readonly auth?: string;
+  readonly checks?: string;
+  /** Default: capture. */
+  readonly outbound?: string;
+  /** Instead of one listener of each kind on a free port of 127.0.0.1. */
+  readonly listeners?: string;
+  /** Records besides those of `ours.test`. Default: those of `remote.test` at 127.0.0.2. */
+  readonly zone?: string;
+  /** Default: Ann, who has a Maildir. */
+  readonly users?: readonly NewUser[];
+  readonly aliases?: readonly NewAlias[];
+}
+
+export type Kind = "mx" | "submission" | "submissions";
+
+const LISTENERS = (["mx", "submission", "submissions"] as const).map((kind) => `
+[[listeners]]
+address = "127.0.0.1:0"
+kind = "${kind}"
+`).join("");
+
+const REMOTE = `
+remote.test.       MX   10 mx.remote.test.
+mx.remote.test.    A    127.0.0.2
+`;
+
+const pair = await selfSigned(["localhost", "127.0.0.1"]);
+
+export class LocalServer {
+  /** Each line of the log, at level debug. */
+  readonly log: string[] = [];
+  #running: Running | undefined;
+
+  private constructor(
+    readonly folder: string,
+    readonly configFile: string,
+    private readonly names: NameServer,
+  ) {}
+
+  static async open(settings: LocalSettings = {}): Promise<LocalServer> {
+    const server = await LocalServer.prepare(settings);
+    try {
+      await server.start();
+      return server;
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+
+  /** All that a server needs to start, and nobody who starts it. */
+  static async prepare(settings: LocalSettings = {}): Promise<LocalServer> {
+    const folder = await Deno.makeTempDir({ prefix: "maildemon-test-" });
+    const names = await serveZone(parseZone(zoneOf(settings)));
+    const server = new LocalServer(folder, join(folder, "config.toml"), names);
+    try {
+      await Deno.writeTextFile(join(folder, "fullchain.pem"), pair.certificate);
+      await Deno.writeTextFile(join(folder, "privkey.pem"), pair.key);
+      await Deno.writeTextFile(server.configFile, configOf(settings, names));
+      await server.#addPeople(settings);
+      return server;
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+
+  get store(): string {
+    return join(this.folder, "store");
+  }
+
+  get running(): Running {
+    if (this.#running === undefined) throw new Error("the server is not running");
+    return this.#running;
+  }
+
+  async start(): Promise<void> {
+    const log = openLog({ level: "debug", format: "text", write: (line) => this.log.push(line) });
+    this.#running = await openServer(await loadConfig(this.configFile), log);
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    await running?.stop();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+    await this.names.close();
+    await Deno.remove(this.folder, { recursive: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  port(kind: Kind): number {
+    const found = this.running.listeners.find((listener) => listener.kind === kind);
+    if (found === undefined) throw new Error(`no listener of kind ${kind}`);
+    return found.port;
+  }
+
+  // ── who calls ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Somebody on the mx port, greeted and after EHLO. */
+  async outside(): Promise<SmtpPeer> {
+    const peer = await SmtpPeer.call(this.port("mx"));
+    await hello(peer, await peer.lastLine());
+    return peer;
+  }
+
+  /** A client on the submissions port after EHLO. */
+  async client(): Promise<SmtpPeer> {
+    const peer = new SmtpPeer(await this.connectTls("submissions"));
+    await hello(peer, await peer.lastLine());
+    return peer;
+  }
+
+  /** The same, signed in. */
+  async signedIn(login = ANN.address, password = PASSWORD): Promise<SmtpPeer> {
+    const peer = await this.client();
+    expect(await peer.say(`AUTH PLAIN ${plain(login, password)}`), "235");
+    return peer;
+  }
+
+  /** A client on the submission port after STARTTLS and EHLO. */
+  async afterStartTls(): Promise<SmtpPeer> {
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: this.port("submission") });
+    const clear = new SmtpPeer(conn);
+    await hello(clear, await clear.lastLine());
+    expect(await clear.say("STARTTLS"), "220");
+    const secured = await Deno.startTls(conn, { hostname: "localhost", caCerts: [pair.authority] });
+    await secured.handshake();
+    const peer = new SmtpPeer(secured);
+    await hello(peer, "220");
+    return peer;
+  }
+
+  /** A bare connection under TLS from its first byte; `port` may be that of somebody who stands in between. */
+  async connectTls(to: Kind | number): Promise<Deno.TlsConn> {
+    const port = typeof to === "number" ? to : this.port(to);
+    return await Deno.connectTls({ hostname: "localhost", port, caCerts: [pair.authority] });
+  }
+
+  // ── where mail gets ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What lies in a Maildir of `ours.test`, oldest first, one character for each byte. */
+  async inbox(local = "ann"): Promise<string[]> {
+    return await textsIn(join(this.store, "mail", "ours.test", local, "new"));
+  }
+
+  /** What has left, when it is captured. */
+  async outbox(): Promise<{ readonly sender: string; readonly to: readonly string[]; readonly text: string }[]> {
+    const folder = join(this.store, "outbox");
+    const names = (await namesIn(folder)).filter((name) => name.endsWith(".json"));
+    return await Promise.all(names.map(async (name) => {
+      const { sender, recipients } = JSON.parse(await Deno.readTextFile(join(folder, name)));
+      const text = textOf(await Deno.readFile(join(folder, name.replace(/json$/, "eml"))));
+      return { sender, to: recipients.map(({ address }: { address: string }) => address), text };
+    }));
+  }
+
+  /** What waits, as `maildemon queue list` would be told. */
+  async queue(): Promise<QueueRow[]> {
+    return await this.ask({ do: "queue.list", selection: { all: true } }) as QueueRow[];
+  }
+
+  /** Over the control socket. Throws what the server refuses with. */
+  async ask(request: { readonly do: string; readonly selection?: Selection }): Promise<unknown> {
+    const answer = await askServer(this.store, { ...request });
+    if (answer === "not running") throw new Error("the server is not running");
+    if (!answer.ok) throw new Error(answer.error);
+    return answer.value;
+  }
+
+  /** Resolves when everything that was taken has arrived, bounced or been dropped; milliseconds. */
+  async emptyQueue(patience?: number): Promise<void> {
+    await until(async () => (await this.queue()).length === 0, "the queue to be empty", patience);
+  }
+
+  async #addPeople({ users = [ANN], aliases = [] }: LocalSettings): Promise<void> {
+    const { domains, store } = await loadConfig(this.configFile);
+    const kv = await openKv({ store });
+    try {
+      const people = { domains: domainsOf(domains), store, cost: CHEAP };
+      for (const user of users) await new Users(kv, people).add(user);
+      for (const alias of aliases) await new Aliases(kv, people).add(alias);
+    } finally {
+      kv.close();
+    }
+  }
+}
+
+function configOf(settings: LocalSettings, names: NameServer): string {
+  const { top = "", domain = "", limits = "", auth = "", checks = "" } = settings;
+  return `hostname = "mail.ours.test"
+store = "store"
+${top}
+[[domains]]
+name = "ours.test"
+${domain}
+${settings.listeners ?? LISTENERS}
+[dns]
+servers = ["${names.server.address}:${names.server.port}"]
+[tls]
+certificate = "fullchain.pem"
+key = "privkey.pem"
+[limits]
+${limits}
+[auth]
+${auth}
+[checks]
+${checks}
+[outbound]
+${settings.outbound ?? CAPTURE}
+[status]
+listen = ""
+`;
+}
+
+const CAPTURE = 'route = "capture"\nallow_private = ["127.0.0.0/8"]';
+
+/** For servers that stand on loopback beside us, at this port: as `outbound`. */
+export function direct(port: number, more = ""): string {
+  return `port = ${port}\nallow_private = ["127.0.0.0/8"]\n${more}`;
+}
+
+function zoneOf({ zone = REMOTE }: LocalSettings): string {
+  return `$TTL 60
+ours.test.         MX   10 mail.ours.test.
+mail.ours.test.    A    127.0.0.1
+${zone}`;
+}
+
+async function hello(peer: SmtpPeer, greeting: string): Promise<void> {
+  expect(greeting, "220");
+  expect(await peer.say("EHLO client.remote.test"), "250");
+}
+
+// ── words in which tests speak ───────────────────────────────────────────────────────────────────────────────────
+
+/** The reply has to begin so. */
+export function expect(said: string, begin: string): string {
+  if (!said.startsWith(begin)) throw new Error(`expected ${begin}, heard ${said}`);
+  return said;
+}
+
+export function plain(login: string, password: string): string {
+  return btoa(`\0${login}\0${password}`);
+}
+
+let count = 0;
+
+/** A message that can be told from all others by its subject, with this body. */
+export function letter(body = "Hello.\r\n", from = "ann@ours.test"): string {
+  return `From: ${from}\r\nTo: somebody@remote.test\r\nSubject: letter ${++count} ${crypto.randomUUID()}\r\n` +
+    `Date: Sun, 22 Nov 2026 03:00:00 +0000\r\nMessage-ID: <${crypto.randomUUID()}@ours.test>\r\n\r\n${body}`;
+}
+
+/** MAIL, RCPT for each and DATA; gives the reply that decided. `text` is sent as it is, and then the final dot. */
+export async function send(
+  peer: SmtpPeer,
+  sender: string,
+  recipients: readonly string[],
+  text: string,
+): Promise<string> {
+  const before = [`MAIL FROM:<${sender}>`, ...recipients.map((recipient) => `RCPT TO:<${recipient}>`)];
+  for (const line of before) {
+    const said = await peer.say(line);
+    if (!said.startsWith("250")) return said;
+  }
+  expect(await peer.say("DATA"), "354");
+  return await peer.say(`${text}.`);
+}
+
+/** Looks again and again, for ten seconds unless told otherwise (milliseconds). */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+  patience = 10_000,
+): Promise<void> {
+  const deadline = performance.now() + patience;
+  while (!await holds()) {
+    if (performance.now() > deadline) throw new Error(`waited ${patience} ms for ${what}`);
+    await pause(10);
+  }
+}
+
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+async function textsIn(folder: string): Promise<string[]> {
+  return await Promise.all(
+    (await namesIn(folder)).map(async (name) => textOf(await Deno.readFile(join(folder, name)))),
+  );
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  try {
+    for await (const { name, isFile } of Deno.readDir(folder)) if (isFile && name[0] !== ".") names.push(name);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return names.sort();
+}
