@@ -126,7 +126,7 @@ export const network: Kind<string> = text(
   },
   (raw) => {
     const address = parseAddress(raw.replace(/^\[(.*)\]$/, "$1"));
-    return address ? `${address.text}/${address.bytes.length * 8}` : parseNetwork(raw)?.network;
+    return address ? `${address}/${address.includes(":") ? 128 : 32}` : parseNetwork(raw)?.network;
   },
 );
 
@@ -161,7 +161,7 @@ export const dnsServer: Kind<Endpoint> = text(
   'an IP address, with or without port, such as "127.0.0.1" or "[::1]:53"',
   (raw) => {
     const alone = parseAddress(raw.replace(/^\[(.*:.*)\]$/, "$1"));
-    if (alone) return { hostname: alone.text, port: 53 };
+    if (alone) return { hostname: alone, port: 53 };
     const endpoint = parseEndpoint(raw);
     return endpoint && endpoint.port > 0 && parseAddress(endpoint.hostname) ? endpoint : undefined;
   },
@@ -169,7 +169,7 @@ export const dnsServer: Kind<Endpoint> = text(
 
 /** What was meant when only the port, or the brackets of an IPv6 address, are missing. */
 function withPort(raw: string, port: number): string | undefined {
-  const hostname = parseAddress(raw)?.text ?? parseHost(raw);
+  const hostname = parseAddress(raw) ?? parseHost(raw);
   return hostname === undefined ? undefined : formatEndpoint({ hostname, port });
 }
 

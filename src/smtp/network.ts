@@ -27,7 +27,8 @@ function parseIpv4(text: string): Ip | undefined {
   if (!parts) return undefined;
   let bits = 0n;
   for (const part of parts.slice(1)) {
-    if (Number(part) > 255) return undefined;
+    // A leading zero makes it octal for some programs.
+    if (Number(part) > 255 || (part.length > 1 && part[0] === "0")) return undefined;
     bits = (bits << 8n) | BigInt(part);
   }
   return { family: 4, bits };

@@ -8,20 +8,29 @@ import { type Mailbox, parseMailbox } from "./address.ts";
 /** The addresses of an address list, in order; undefined when any part of it is not well formed. */
 export function parseAddressList(value: string): Mailbox[] | undefined {
   const found: Mailbox[] = [];
-  let bare = "", angle: string | undefined, inAngle = false, comments = 0, quoted = false;
-  const finish = (): boolean => {
-    const text = angle ?? bare.trim();
-    const empty = angle === undefined && text === "";
-    bare = "";
-    angle = undefined;
-    if (empty) return true;
-    const mailbox = parseMailbox(text.replace(/\s*([.@])\s*/g, "$1"));
-    if (mailbox !== undefined) found.push(mailbox);
-    return mailbox !== undefined;
+  /** The address as far as it has been read, or the name in front of one; its last sign; what came after that. */
+  let text = "", last = "", blank = false;
+  /** Inside `<…>`, and behind it. */
+  let inAngle = false, behindAngle = false, comments = 0, quoted = false;
+  const begin = () => {
+    text = last = "";
+    blank = false;
   };
   const put = (sign: string) => {
-    if (inAngle) angle += sign;
-    else bare += sign;
+    // RFC 5322 §3.4.1: blanks and comments may stand around a dot and the @; anywhere else they part two words.
+    if (blank && !".@".includes(sign) && !".@".includes(last)) text += " ";
+    blank = false;
+    text += last = sign;
+  };
+  const finish = (): boolean => {
+    if (behindAngle || text !== "") {
+      const mailbox = parseMailbox(text);
+      if (mailbox === undefined) return false;
+      found.push(mailbox);
+    }
+    begin();
+    behindAngle = false;
+    return true;
   };
   for (let at = 0; at < value.length; at++) {
     const sign = value[at]!;
@@ -30,28 +39,37 @@ export function parseAddressList(value: string): Mailbox[] | undefined {
       else if (sign === "(") comments++;
       else if (sign === ")") comments--;
     } else if (quoted) {
-      put(sign);
-      if (sign === "\\") put(value[++at] ?? "");
+      text += last = sign;
+      if (sign === "\\") text += value[++at] ?? "";
       else if (sign === '"') quoted = false;
-    } else if (sign === "(") comments++;
-    else if (sign === '"') {
-      put(sign);
-      quoted = true;
+    } else if (sign === "(") {
+      comments++;
+      blank = true;
+    } else if (sign === " " || sign === "\t") {
+      blank = true;
     } else if (inAngle) {
-      if (sign === ">") inAngle = false;
-      else put(sign);
+      if (sign === ">") {
+        inAngle = false;
+        behindAngle = true;
+      } else {
+        put(sign);
+        quoted = sign === '"';
+      }
+    } else if (sign === "," || sign === ";") {
+      if (!finish()) return undefined;
+    } else if (behindAngle) {
+      return undefined;
     } else if (sign === "<") {
-      if (angle !== undefined) return undefined;
-      angle = "";
       inAngle = true;
-    } else if (sign === ",") {
-      if (!finish()) return undefined;
-    } else if (sign === ":" && angle === undefined) {
-      // A group's name; its members count like any address.
-      bare = "";
-    } else if (sign === ";") {
-      if (!finish()) return undefined;
-    } else put(sign);
+      begin();
+    } else if (sign === ":") {
+      // A group's name; its members count like any address. An address is no name.
+      if (text.includes("@")) return undefined;
+      begin();
+    } else {
+      put(sign);
+      quoted = sign === '"';
+    }
   }
   if (comments > 0 || quoted || inAngle || !finish()) return undefined;
   return found;

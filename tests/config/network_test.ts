@@ -2,13 +2,10 @@ import assert from "node:assert/strict";
 import { isLoopback, parseAddress, parseEndpoint, parseNetwork } from "../../src/config/network.ts";
 
 Deno.test("addresses are brought to their shortest form", () => {
-  assert.deepEqual(parseAddress("192.0.2.1"), { text: "192.0.2.1", bytes: [192, 0, 2, 1] });
-  assert.equal(parseAddress("2001:DB8:0:0:0:0:0:1")?.text, "2001:db8::1");
-  assert.deepEqual(parseAddress("::")?.bytes, Array(16).fill(0));
-  assert.deepEqual(parseAddress("::1")?.bytes.at(-1), 1);
-  assert.deepEqual(parseAddress("1:2:3:4:5:6:7:8")?.bytes, [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8]);
-  assert.deepEqual(parseAddress("::ffff:192.0.2.1")?.bytes.slice(-6), [255, 255, 192, 0, 2, 1]);
-  assert.equal(parseAddress("fe80::")?.bytes[0], 0xfe);
+  assert.equal(parseAddress("192.0.2.1"), "192.0.2.1");
+  assert.equal(parseAddress("2001:DB8:0:0:0:0:0:1"), "2001:db8::1");
+  assert.equal(parseAddress("::"), "::");
+  assert.equal(parseAddress("::ffff:192.0.2.1"), "192.0.2.1");
   for (
     const text of [
       "",
