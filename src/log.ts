@@ -15,11 +15,21 @@ export interface LogSettings {
   readonly write?: (line: string) => void;
 }
 
-export function openLog({ level, format, write = (line) => console.error(line) }: LogSettings): Log {
+export function openLog({ level, format, write = toStandardError }: LogSettings): Log {
   const line = format === "json" ? jsonLine : textLine;
   return (rank, event, fields = {}) => {
     if (RANK[rank] >= RANK[level]) write(line(new Date().toISOString(), rank, event, fields));
   };
+}
+
+const utf8 = new TextEncoder();
+
+/** At once, so that nothing is missing when the process ends; and whoever reads it no longer must not stop the server. */
+function toStandardError(line: string): void {
+  try {
+    const bytes = utf8.encode(`${line}\n`);
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch { /* nobody reads it */ }
 }
 
 /** For tests and one-off commands that report in another way. */

@@ -215,6 +215,9 @@ function openQueue(config: Config, spool: Spool, delivery: Delivery, log: Log, r
       ...defaultQueue.lanes,
       concurrency: outbound.concurrency,
       concurrencyPerDomain: outbound.concurrency_per_domain,
+      // A place that cannot be reached is left alone as long as a message that was deferred.
+      restFirst: Math.min(defaultQueue.lanes.restFirst, ...outbound.retry),
+      restLongest: Math.min(defaultQueue.lanes.restLongest, Math.max(...outbound.retry)),
     },
   }, {
     spool,

@@ -37,6 +37,8 @@ const SMALL = 2048, LARGE = 65536;
 const MAX_OUTPUT = 16384;
 
 const OUR_FAULT: Reply = { code: 451, enhanced: "4.3.0", lines: ["Something is wrong here: try again later"] };
+/** Large buffers between two messages: making one costs as much as reading the message. */
+const spare: Uint8Array[] = [], MAX_SPARE = 32;
 const EMPTY = new Uint8Array(0);
 const text = new TextEncoder();
 
@@ -46,6 +48,7 @@ export class Connection {
   /** Nobody hurries us while we work, and a reply that is not read is the peer's fault. */
   #state: "reading" | "writing" | "working" = "working";
   #output = "";
+  #buffer: Uint8Array = EMPTY;
   #stopping = false;
   /** A read that began before the greeting. */
   #pending: Promise<Uint8Array | null> | undefined;
@@ -124,10 +127,18 @@ export class Connection {
     });
   }
 
+  /** Used again for every read: the session keeps nothing of it. */
+  #room(): Uint8Array {
+    const wanted = this.#message ? LARGE : SMALL;
+    if (this.#buffer.length === wanted) return this.#buffer;
+    if (this.#buffer.length === LARGE && spare.length < MAX_SPARE) spare.push(this.#buffer);
+    return this.#buffer = wanted === LARGE ? spare.pop() ?? new Uint8Array(LARGE) : new Uint8Array(SMALL);
+  }
+
   /** Waits before the greeting; true when the peer did not. */
   async #speaksFirst(): Promise<boolean> {
     if (this.settings.greetDelay === 0) return false;
-    this.#pending = this.stream.read(new Uint8Array(SMALL));
+    this.#pending = this.stream.read(this.#room());
     let timer: ReturnType<typeof setTimeout> | undefined;
     const waited = new Promise<undefined>((done) => timer = setTimeout(done, this.settings.greetDelay, undefined));
     const first = await Promise.race([this.#pending, waited]).finally(() => clearTimeout(timer));
@@ -144,7 +155,7 @@ export class Connection {
       if (this.#stopping) return this.#sayGoodbye(STOPPING);
     }
     this.#state = "reading";
-    const bytes = await (this.#pending ?? this.stream.read(new Uint8Array(this.#message ? LARGE : SMALL)));
+    const bytes = await (this.#pending ?? this.stream.read(this.#room()));
     this.#pending = undefined;
     if (this.#ended) return;
     this.#state = "working";

@@ -107,13 +107,13 @@ export class Listener {
   readonly #log: Log;
   #closed = false;
 
-  /** Throws what `Deno.listen` throws: the port is in use, or may not be used. */
+  /** Throws an Error with a sentence when the port cannot be had. */
   constructor(settings: ListenerSettings, guests: Guests, connect: Connect, log: Log) {
     this.#settings = settings;
     this.#guests = guests;
     this.#connect = connect;
     this.#log = log;
-    this.#listener = Deno.listen({ hostname: settings.host, port: settings.port });
+    this.#listener = listen(settings.host, settings.port);
   }
 
   get address(): { readonly host: string; readonly port: number; readonly kind: ListenerKind } {
@@ -167,6 +167,23 @@ export class Listener {
       this.#guests.leave(peer.host);
     }
   }
+}
+
+function listen(hostname: string, port: number): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (error) {
+    throw new Error(`Cannot listen on ${hostname} port ${port}: ${whyNot(error)}`);
+  }
+}
+
+function whyNot(error: unknown): string {
+  if (error instanceof Deno.errors.AddrInUse) return "another program listens there; stop it, or choose another port.";
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "this user may not; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE.";
+  }
+  if (error instanceof Deno.errors.AddrNotAvailable) return "this machine has no such address.";
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Says 421 if that goes at once, and forgets the connection. */

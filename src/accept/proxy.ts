@@ -35,11 +35,12 @@ function parseV1(bytes: Uint8Array): ProxyHeader {
   }
   const line = String.fromCharCode(...bytes.subarray(0, end + 1));
   if (/^PROXY UNKNOWN[^\r\n]*\r\n$/.test(line)) return { is: "complete", used: end + 1 };
-  const parts = /^PROXY (TCP4|TCP6) (\S+) (\S+) (\d{1,5}) (\d{1,5})\r\n$/.exec(line);
+  const parts = /^PROXY TCP([46]) (\S+) (\S+) (\d{1,5}) (\d{1,5})\r\n$/.exec(line);
   if (!parts) return INVALID;
-  const [, , from = "", , port = ""] = parts;
+  const [, family, from = "", to = "", port = "", toPort = ""] = parts;
+  if ([from, to].some((address) => address.includes(":") !== (family === "6"))) return INVALID;
   const ip = parseIp(from);
-  if (ip === undefined || Number(port) > 65535) return INVALID;
+  if (ip === undefined || parseIp(to) === undefined || Number(port) > 65535 || Number(toPort) > 65535) return INVALID;
   return { is: "complete", used: end + 1, source: { host: formatIp(ip), port: Number(port) } };
 }
 

@@ -74,7 +74,10 @@ export class Stream {
     await new Promise<void>((resolve, reject) => {
       socket.once("secure", resolve);
       socket.on("error", reject);
-      socket.once("close", () => reject(new Error("closed during the TLS handshake")));
+      const gone = () => reject(new Error("closed during the TLS handshake"));
+      socket.once("close", gone);
+      // The TLS socket itself would wait for the rest of the handshake, from a peer who has said that there is none.
+      duplex.once("end", gone);
     });
     const serverName = (socket as { servername?: string | false }).servername;
     return {

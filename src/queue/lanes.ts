@@ -37,7 +37,7 @@ export const defaultLanes: LaneSettings = {
   concurrency: 100,
   concurrencyPerDomain: 10,
   mailboxConcurrency: 16,
-  mailboxConcurrencyInFlood: 2,
+  mailboxConcurrencyInFlood: 1,
   lull: 50,
   restFirst: 5 * 60_000,
   restLongest: 60 * 60_000,
@@ -90,6 +90,7 @@ export class Lanes {
   readonly #ready: Readonly<Record<Pool, Set<Lane>>> = { mailbox: new Set(), remote: new Set() };
   readonly #running: Record<Pool, number> = { mailbox: 0, remote: 0 };
   #lastArrival = -Infinity;
+  #closed = false;
 
   constructor(settings: LaneSettings, parts: LaneParts) {
     this.#settings = settings;
@@ -150,8 +151,9 @@ export class Lanes {
     this.#endRest(lane);
   }
 
-  /** Forgets all that waits. What runs goes on. */
-  clear(): void {
+  /** Forgets all that waits, and keeps nothing for later any more. What runs goes on. */
+  close(): void {
+    this.#closed = true;
     for (const lane of this.#lanes.values()) {
       lane.rest?.cancel();
       delete lane.rest;
@@ -209,6 +211,7 @@ export class Lanes {
   }
 
   #layToRest(lane: Lane, reply: RemoteReply): void {
+    if (this.#closed) return;
     const { clock, giveUp } = this.#parts, { restFirst, restLongest } = this.#settings;
     const length = lane.rest === undefined ? restFirst : Math.min(lane.rest.length * 2, restLongest);
     lane.rest?.cancel();

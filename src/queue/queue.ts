@@ -199,7 +199,7 @@ export class Queue {
     this.#state = "stopped";
     this.#timer?.cancel();
     this.#due.clear();
-    this.#lanes.clear();
+    this.#lanes.close();
     let cancel = () => {};
     const late = new Promise<void>((resolve) => cancel = this.#clock.after(deadline, resolve));
     await Promise.race([Promise.allSettled([...this.#tasks]), late]);

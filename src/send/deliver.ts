@@ -84,7 +84,11 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
     return done;
   };
 
-  return { deliver, close: () => relay.close() };
+  const close = async () => {
+    mailboxes.close();
+    await relay.close();
+  };
+  return { deliver, close };
 }
 
 /** What goes to the same place has the same lane: `domain:example.org`, `mailbox:/var/mail/ann`. */
