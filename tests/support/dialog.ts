@@ -131,8 +131,11 @@ const PLAIN: Readonly<Record<string, string>> = { r: "\r", n: "\n", t: "\t", "0"
 function unescape(text: string): Uint8Array {
   const bytes = textOf(utf8.encode(text))
     .replace(/\{([^{}*]+)\*(\d+)\}/g, (_, part: string, count: string) => part.repeat(Number(count)))
-    .replace(/\\(?:x([0-9a-f]{2})|(.))/gi, (_, hex: string | undefined, sign: string | undefined) =>
-      hex === undefined ? PLAIN[sign ?? ""] ?? sign ?? "" : String.fromCharCode(parseInt(hex, 16)));
+    .replace(
+      /\\(?:x([0-9a-f]{2})|(.))/gi,
+      (_, hex: string | undefined, sign: string | undefined) =>
+        hex === undefined ? PLAIN[sign ?? ""] ?? sign ?? "" : String.fromCharCode(parseInt(hex, 16)),
+    );
   return Uint8Array.from(bytes, (sign) => sign.charCodeAt(0));
 }
 

@@ -34,7 +34,7 @@ export const LIMITS: ConnectionLimits = {
 const pair = await selfSigned(["localhost", "127.0.0.1"]);
 /** For clients: whom to trust. */
 export const AUTHORITY = pair.authority;
-const certificates = new Certificates([pair]);
+export const certificates = new Certificates([pair]);
 
 export interface Front {
   readonly port: number;
@@ -42,6 +42,7 @@ export interface Front {
   /** In the order in which they came. */
   readonly callers: readonly Caller[];
   readonly hosts: readonly MemoryHost[];
+  readonly connections: readonly Connection[];
   /** One `event key=value …` for each log line. */
   readonly log: readonly string[];
   /** Resolves when nobody is in any more. */
@@ -62,7 +63,7 @@ export interface FrontSettings {
 
 export function openFront(settings: FrontSettings = {}): Front {
   const kind = settings.kind ?? "mx";
-  const lines: string[] = [], hosts: MemoryHost[] = [], callers: Caller[] = [];
+  const lines: string[] = [], hosts: MemoryHost[] = [], callers: Caller[] = [], connections: Connection[] = [];
   const log: Log = (_level, event, fields = {}) => {
     lines.push(`${event} ${Object.entries(fields).map(([key, value]) => `${key}=${value}`).join(" ")}`);
   };
@@ -77,7 +78,9 @@ export function openFront(settings: FrontSettings = {}): Front {
     callers.push(caller);
     const session = new Session({ ...SESSION, kind, secure: kind === "submissions", ...settings.session });
     const limits = { ...LIMITS, ...settings.limits, contextFor: certificates.contextFor.bind(certificates) };
-    return new Connection(caller, stream, session, settings.host?.(memory) ?? memory, limits, log);
+    const connection = new Connection(caller, stream, session, settings.host?.(memory) ?? memory, limits, log);
+    connections.push(connection);
+    return connection;
   }, log);
   const running = listener.run();
   return {
@@ -85,6 +88,7 @@ export function openFront(settings: FrontSettings = {}): Front {
     guests,
     callers,
     hosts,
+    connections,
     log: lines,
     async empty() {
       const end = performance.now() + 5_000;

@@ -18,6 +18,7 @@ import { type NewUser, Users } from "../../src/store/users.ts";
 import { selfSigned } from "../../src/tls/self_signed.ts";
 import { CHEAP } from "../store/temporary_store.ts";
 import { textOf } from "./every_cut.ts";
+import { expect, plain, until } from "./letters.ts";
 import { SmtpPeer } from "./smtp_peer.ts";
 
 export const PASSWORD = "Tulip-7 garden";
@@ -161,9 +162,7 @@ export class LocalServer {
     const clear = new SmtpPeer(conn);
     await hello(clear, await clear.lastLine());
     expect(await clear.say("STARTTLS"), "220");
-    const secured = await Deno.startTls(conn, { hostname: "localhost", caCerts: [pair.authority] });
-    await secured.handshake();
-    const peer = new SmtpPeer(secured);
+    const peer = new SmtpPeer(await underTls(conn));
     await hello(peer, "220");
     return peer;
   }
@@ -269,57 +268,11 @@ async function hello(peer: SmtpPeer, greeting: string): Promise<void> {
   expect(await peer.say("EHLO client.remote.test"), "250");
 }
 
-// ── words in which tests speak ───────────────────────────────────────────────────────────────────────────────────
-
-/** The reply has to begin so. */
-export function expect(said: string, begin: string): string {
-  if (!said.startsWith(begin)) throw new Error(`expected ${begin}, heard ${said}`);
-  return said;
-}
-
-export function plain(login: string, password: string): string {
-  return btoa(`\0${login}\0${password}`);
-}
-
-let count = 0;
-
-/** A message that can be told from all others by its subject, with this body. */
-export function letter(body = "Hello.\r\n", from = "ann@ours.test"): string {
-  return `From: ${from}\r\nTo: somebody@remote.test\r\nSubject: letter ${++count} ${crypto.randomUUID()}\r\n` +
-    `Date: Sun, 22 Nov 2026 03:00:00 +0000\r\nMessage-ID: <${crypto.randomUUID()}@ours.test>\r\n\r\n${body}`;
-}
-
-/** MAIL, RCPT for each and DATA; gives the reply that decided. `text` is sent as it is, and then the final dot. */
-export async function send(
-  peer: SmtpPeer,
-  sender: string,
-  recipients: readonly string[],
-  text: string,
-): Promise<string> {
-  const before = [`MAIL FROM:<${sender}>`, ...recipients.map((recipient) => `RCPT TO:<${recipient}>`)];
-  for (const line of before) {
-    const said = await peer.say(line);
-    if (!said.startsWith("250")) return said;
-  }
-  expect(await peer.say("DATA"), "354");
-  return await peer.say(`${text}.`);
-}
-
-/** Looks again and again, for ten seconds unless told otherwise (milliseconds). */
-export async function until(
-  holds: () => boolean | Promise<boolean>,
-  what: string,
-  patience = 10_000,
-): Promise<void> {
-  const deadline = performance.now() + patience;
-  while (!await holds()) {
-    if (performance.now() > deadline) throw new Error(`waited ${patience} ms for ${what}`);
-    await pause(10);
-  }
-}
-
-export function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** The client half of the handshake over a connection in clear. */
+export async function underTls(conn: Deno.TcpConn): Promise<Deno.TlsConn> {
+  const secured = await Deno.startTls(conn, { hostname: "localhost", caCerts: [pair.authority] });
+  await secured.handshake();
+  return secured;
 }
 
 async function textsIn(folder: string): Promise<string[]> {
