@@ -18,8 +18,8 @@ export interface MailboxSettings {
 
 /** A disk may take its time (milliseconds), and one thread is enough for one disk. */
 const DISK = { ...WORKER_POOL, workers: 1, deadline: 120_000, patience: 240_000 };
-/** Messages of more bytes are in memory one after the other. */
-const LONG = 1 << 20;
+/** Of a longer message so many bytes at a time are in memory. */
+const PIECE = 1 << 18;
 const utf8 = new TextEncoder();
 
 interface Waiting {
@@ -33,7 +33,6 @@ export class Mailboxes {
   readonly #pool: WorkerPool<null, readonly Letter[], readonly Stored[]>;
   #waiting: Waiting[] = [];
   #writing = false;
-  #lastLong: Promise<unknown> = Promise.resolve();
 
   constructor({ hostname }: MailboxSettings) {
     // The Maildir convention for the two characters that a name cannot hold.
@@ -51,7 +50,7 @@ export class Mailboxes {
     for (const recipient of recipients) {
       const target = job.envelope.recipients[recipient]?.target;
       if (target?.to !== "maildir") continue;
-      const reply = await this.#inTurn(job, () => this.#store(job, recipient, target.path)).then(
+      const reply = await this.#store(job, recipient, target.path).then(
         (stored) =>
           stored === undefined ? localReply(250, "2.1.5", `stored in ${target.path}`) : refusal(stored, target.path),
         (error) => refusal({ message: error instanceof Error ? error.message : String(error) }, target.path),
@@ -66,18 +65,20 @@ export class Mailboxes {
     this.#pool.close();
   }
 
-  async #inTurn<T>(job: Job, act: () => Promise<T>): Promise<T> {
-    if (job.content.size <= LONG) return await act();
-    const turn = this.#lastLong.then(act);
-    this.#lastLong = turn.catch(() => {});
-    return await turn;
-  }
-
   async #store(job: Job, recipient: number, folder: string): Promise<Stored> {
     const name = `${Math.trunc(job.envelope.arrived / 1000)}.${job.id}_${recipient}.${this.#host}`;
-    const bytes = await wholeOf(job, traceLines(job, recipient));
-    const letter = { folder, name, bytes, uncertain: job.uncertain };
-    return await new Promise((resolve, reject) => {
+    let at = 0;
+    for await (const { bytes, more } of pieces(job, traceLines(job, recipient))) {
+      const size = bytes.length;
+      const stored = await this.#post({ folder, name, bytes, at, more, uncertain: job.uncertain });
+      if (stored !== undefined || !more) return stored;
+      at += size;
+    }
+    return undefined;
+  }
+
+  #post(letter: Letter): Promise<Stored> {
+    return new Promise((resolve, reject) => {
       this.#waiting.push({ letter, resolve, reject });
       if (!this.#writing) this.#write();
     });
@@ -107,15 +108,30 @@ function traceLines({ envelope }: Job, recipient: number): Uint8Array {
   return utf8.encode(`Return-Path: <${oneLine(envelope.sender)}>\r\nDelivered-To: ${oneLine(address)}\r\n`);
 }
 
-async function wholeOf({ content }: Job, trace: Uint8Array): Promise<Uint8Array> {
-  const whole = new Uint8Array(trace.length + content.size);
-  whole.set(trace);
-  let at = trace.length;
-  for await (const piece of content.pieces()) {
-    whole.set(piece, at);
-    at += piece.length;
+/** The message below its trace lines, in buffers of its own that may be given away. The last one says so. */
+async function* pieces(
+  { content }: Job,
+  trace: Uint8Array,
+): AsyncGenerator<{ readonly bytes: Uint8Array; readonly more: boolean }> {
+  let left = trace.length + content.size, filled = 0;
+  let bytes = new Uint8Array(Math.min(PIECE, left));
+  const all = async function* () {
+    yield trace;
+    yield* content.pieces();
+  };
+  for await (const piece of all()) {
+    for (let read = 0; read < piece.length;) {
+      const part = piece.subarray(read, read + bytes.length - filled);
+      bytes.set(part, filled);
+      filled += part.length;
+      read += part.length;
+      if (filled < bytes.length) continue;
+      left -= filled;
+      yield { bytes, more: left > 0 };
+      bytes = new Uint8Array(Math.min(PIECE, left));
+      filled = 0;
+    }
   }
-  return whole;
 }
 
 /** A mailbox that cannot be written is our trouble or its owner's, and both can be mended: never a reason to bounce. */

@@ -25,6 +25,10 @@ export interface Letter {
   /** Of the file: the same for every attempt to store this copy. */
   readonly name: string;
   readonly bytes: Uint8Array;
+  /** Where in the file they go: 0, or behind what came before. */
+  readonly at: number;
+  /** More will follow: it is only written, and may still be forgotten. */
+  readonly more: boolean;
   /** An earlier process may have stored it already. */
   readonly uncertain: boolean;
 }
@@ -55,16 +59,13 @@ function store(letters: readonly Letter[]): readonly Stored[] {
     step.there = step.letter.uncertain && holds(step.letter);
     if (!step.there) write(step);
   });
-  each(steps, ({ fd }) => fd !== undefined && fsyncSync(fd));
-  each(steps, (step) => step.fd !== undefined && close(step));
-  each(
-    steps,
-    ({ letter, draft, there }) =>
-      there || inFolder(letter.folder, () => renameSync(draft, `${letter.folder}/new/${letter.name}`)),
-  );
+  const last = steps.filter(({ letter }) => !letter.more);
+  each(last, ({ fd }) => fd !== undefined && fsyncSync(fd));
+  each(steps, close);
+  each(last, (step) => step.there || move(step));
   // What lay there already may have been renamed a moment before a crash: what is promised is a name that is on disk.
-  for (const folder of new Set(steps.map(({ letter }) => letter.folder))) {
-    const inIt = steps.filter(({ letter }) => letter.folder === folder);
+  for (const folder of new Set(last.map(({ letter }) => letter.folder))) {
+    const inIt = last.filter(({ letter }) => letter.folder === folder);
     let failure: Stored;
     each([{ failure: undefined }], () => syncFolder(`${folder}/new`), (said) => failure = said);
     for (const step of inIt) step.failure ??= failure;
@@ -91,10 +92,14 @@ function each<T extends { failure: Stored }>(
 }
 
 function write(step: Step): void {
-  const { letter: { folder, bytes }, draft } = step;
-  // The name belongs to this copy alone, so what is there is a torn draft of an earlier attempt.
-  const fd = step.fd = inFolder(folder, () => openSync(draft, "w", 0o600));
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at);
+  const { letter: { folder, bytes, at }, draft } = step;
+  // The name belongs to this copy alone, so what is there at first is a torn draft of an earlier attempt.
+  const fd = step.fd = inFolder(folder, () => openSync(draft, at === 0 ? "w" : "r+", 0o600));
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, at + done);
+}
+
+function move({ letter: { folder, name }, draft }: Step): void {
+  inFolder(folder, () => renameSync(draft, `${folder}/new/${name}`));
 }
 
 function close(step: Step): void {
