@@ -1,7 +1,19 @@
 import assert from "node:assert/strict";
-import type { Log } from "../../src/log.ts";
+import { type Log, silent } from "../../src/log.ts";
+import { Journal } from "../../src/queue/journal.ts";
+import { messageRecord, partRecord } from "../../src/queue/kept_message.ts";
 import type { Spool } from "../../src/queue/spool.ts";
-import { assertSameBytes, damagedIn, inFolder, letter, read, segmentsOf, store, withSpool } from "./spooled.ts";
+import {
+  assertSameBytes,
+  damagedIn,
+  envelope,
+  inFolder,
+  letter,
+  read,
+  segmentsOf,
+  store,
+  withSpool,
+} from "./spooled.ts";
 
 const ids = (spool: Spool) => [...spool.entries()].map(({ id }) => id);
 
@@ -126,6 +138,27 @@ Deno.test("a damaged part in the middle costs its message and no other", async (
       assert.ok(damagedIn(folder).includes(`${stored[1]}.json`));
       for (const name of segmentsOf(folder)) if (!path.endsWith(name)) await Deno.remove(`${folder}/${name}`);
     }
+  });
+});
+
+Deno.test("a copy of a long message that a crash cut short takes nothing from the message, nor from the next copy", async () => {
+  await inFolder(async (folder) => {
+    const id = "01hf8y4k2abc", meta = { envelope: envelope("a@x.test", "b@x.test"), standings: [] };
+    const pieces = [0, 1, 2].map((seed) => letter(1000, seed)),
+      whole = new Uint8Array(pieces.flatMap((piece) => [...piece]));
+    const journal = new Journal({ folder, log: silent }, []);
+    const part = (index: number) => journal.append(partRecord(id, index, pieces[index + 1] ?? letter(0)), false);
+    const sealed = () => journal.append(messageRecord(id, meta, 2, pieces[0] ?? letter(0)), true);
+    const check = () =>
+      withSpool(folder, async (spool) => {
+        assert.deepEqual([ids(spool), spool.setAside], [[id], 0]);
+        assertSameBytes(await read(spool.content(id)), whole);
+      });
+    await Promise.all([part(0), part(1), sealed(), part(0)]);
+    await check();
+    await Promise.all([part(0), part(1), sealed()]);
+    await journal.close();
+    await check();
   });
 });
 
