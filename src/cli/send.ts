@@ -27,7 +27,11 @@ export const send: Command = {
     }
     const recipients = args.list("recipient"), user = options.maybe("user");
     const request = { recipients, ...(user !== undefined && { user }) };
-    const answer = await askServer(config.store, { do: "send", size: message.length, ...request }, ReadableStream.from([message]));
+    const answer = await askServer(
+      config.store,
+      { do: "send", size: message.length, ...request },
+      ReadableStream.from([message]),
+    );
     if (answer === "not running") {
       // Into the journal itself: the server finds it when it starts.
       const reception = await openReception(config, silent, () => {});
