@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import type { Host } from "./accept/connection.ts";
 import { Intake, type IntakeParts, type Scrutiny } from "./accept/intake.ts";
+import { oneAtATime } from "./accept/one_at_a_time.ts";
 import { Policy, type PolicyParts } from "./accept/policy.ts";
 import { type Submission, submit, type SubmitParts } from "./accept/submit.ts";
 import type { Config } from "./config.ts";
@@ -106,7 +107,7 @@ function compose(
     return new Policy(policy, caller, scrutiny, new Intake(intake, caller, scrutiny));
   };
   const submitting: SubmitParts = {
-    limits: intake.limits,
+    limits: { ...intake.limits, maxMessageSize: config.limits.max_message_size },
     ownerOf: async (address) => {
       const owner = await people.owner(addressKey(address));
       return owner?.of === "user" ? owner.login : undefined;
@@ -145,7 +146,7 @@ function intakeParts(config: Config, { kv, people, spool, signer, log, accepted 
       const user = mailbox && await people.user(mailbox);
       return user !== undefined && await countSent(kv, addressKeysOf(user)[0] ?? login, recipients, user.sendLimit);
     },
-    sign: oneLongAtATime((domain, message) => signer.sign(domain, message), (domain) => signer.has(domain)),
+    sign: signing(signer),
   };
 }
 
@@ -170,17 +171,11 @@ function loginParts(
   };
 }
 
-/** Reads long messages into memory one after the other: fifty at once would be more than a small machine has. */
-function oneLongAtATime(
-  sign: (domain: string, message: Uint8Array) => Promise<string>,
-  has: (domain: string) => boolean,
-): IntakeParts["sign"] {
-  let last: Promise<unknown> = Promise.resolve();
+function signing(signer: Signer): IntakeParts["sign"] {
+  const inTurn = oneAtATime();
   return async (domain, size, read) => {
-    if (!has(domain)) return "";
-    if (size <= LONG) return await sign(domain, await read());
-    const turn = last.then(async () => await sign(domain, await read()));
-    last = turn.catch(() => {});
-    return await turn;
+    if (!signer.has(domain)) return "";
+    const sign = async () => await signer.sign(domain, await read());
+    return size <= LONG ? await sign() : await inTurn(sign);
   };
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import { Connection } from "./accept/connection.ts";
 import { type Connect, Guests, Listener } from "./accept/listener.ts";
+import { oneAtATime } from "./accept/one_at_a_time.ts";
 import { Scrutiny, type ScrutinyParts } from "./check/scrutiny.ts";
 import type { Config } from "./config.ts";
 import { Resolver } from "./dns/resolver.ts";
@@ -87,7 +88,10 @@ async function open(
   const delivery = opened(openSending(config, dns, log), (delivery) => delivery.close());
   const queue: Queue = openQueue(config, reception.spool, delivery, log, reception.resolveTargets);
   const handlers = queueHandlers(queue).set("send", sendHandler(reception));
-  opened(await Control.open({ store: config.store, handlers, log }), (control) => control.close());
+  opened(
+    await Control.open({ store: config.store, handlers, log, maxSize: config.limits.max_message_size }),
+    (control) => control.close(),
+  );
   opened(queue, (queue) => queue.stop(DELIVERY_PATIENCE));
   const guests = opened(
     new Guests({
@@ -96,7 +100,14 @@ async function open(
     }),
     (guests) => guests.close(SESSION_PATIENCE),
   );
-  const scrutiny = { spf: config.checks.spf, hostname: config.hostname, dns, log, verify: verifier.run.bind(verifier) };
+  const scrutiny: ScrutinyParts = {
+    spf: config.checks.spf,
+    hostname: config.hostname,
+    dns,
+    verify: (request) => verifier.run(request),
+    inTurn: oneAtATime(),
+    log,
+  };
   const connect = connecting(config, reception, scrutiny, certificates, log);
   const listeners = config.listeners.map(({ address, kind, proxy_protocol_from }) => {
     const proxies = proxy_protocol_from.map(parseNetwork).filter((network) => network !== undefined);

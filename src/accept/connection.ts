@@ -53,6 +53,8 @@ export class Connection {
   /** A read that began before the greeting. */
   #pending: Promise<Uint8Array | null> | undefined;
   #ended = false;
+  /** For the log. */
+  #why = "quit";
   #message: { began: number; bytes: number } | undefined;
   #replies = 0;
   #last = "";
@@ -70,7 +72,6 @@ export class Connection {
 
   /** The whole conversation. Never rejects. */
   async run(): Promise<void> {
-    let why = "quit";
     try {
       // Implicit TLS: no byte in clear, in either direction.
       if (this.caller.kind === "submissions") await this.#handshake();
@@ -78,16 +79,16 @@ export class Connection {
       await this.#perform(await this.#speaksFirst() ? this.session.receive(EMPTY) : effects);
       while (!this.#ended) await this.#read();
     } catch (error) {
-      why = this.#ended ? "expired" : error instanceof Error ? error.message : String(error);
-      this.host.discard();
+      if (!this.#ended) this.#why = error instanceof Error ? error.message : String(error);
     } finally {
       this.#state = "working";
+      this.host.discard();
       this.stream.close();
     }
     const { host, user, tls } = this.caller;
     const seconds = Math.round((performance.now() - this.#began) / 10) / 100;
     const fields = { connection: this.caller.id, host, user, tls: tls?.protocol, seconds, replies: this.#replies };
-    this.log("info", "session-ended", { ...fields, last: this.#last, why });
+    this.log("info", "session-ended", { ...fields, last: this.#last, why: this.#why });
   }
 
   /** Ends the conversation when its time is up. Called from outside, every second or so. */
@@ -106,6 +107,7 @@ export class Connection {
   /** No more patience: what is not finished is lost, and was not promised to anybody. */
   abort(): void {
     this.#ended = true;
+    this.#why = "cut off";
     this.stream.close();
   }
 
@@ -118,6 +120,7 @@ export class Connection {
   #sayGoodbye(reason: Reply): void {
     const effects = this.session.expire(reason);
     this.#ended = true;
+    this.#why = reason === STOPPING ? "stopping" : "expired";
     this.host.discard();
     for (const effect of effects) if (effect.do === "send") this.#say(effect.reply);
     const abort = setTimeout(() => this.stream.close(), FAREWELL_TIMEOUT);
@@ -157,10 +160,14 @@ export class Connection {
     this.#state = "reading";
     const bytes = await (this.#pending ?? this.stream.read(this.#room()));
     this.#pending = undefined;
+    // Who sends faster than we read makes every read ready at once, and the event loop would never turn: neither for
+    // the others, nor for the clock that ends this.
+    if (bytes !== null && bytes.length >= SMALL) await new Promise((turned) => setImmediate(turned));
     if (this.#ended) return;
     this.#state = "working";
     if (bytes === null) {
       this.#ended = true;
+      this.#why = "hung up";
       return await this.#perform(this.session.hangUp());
     }
     if (this.#message) this.#message.bytes += bytes.length;

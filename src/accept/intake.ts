@@ -46,8 +46,10 @@ export interface IntakeParts {
 /** Looks at what comes from outside (`check/scrutiny`). Undefined: nothing against it. */
 export interface Scrutiny {
   sender(sender: Sender, hello: Hello): Promise<Reply | undefined>;
-  /** `read` gives the whole message, when it has to be looked at. */
-  message(read: () => Promise<Uint8Array>): Promise<Reply | undefined>;
+  /** `start` holds the header; `read` gives all of the message, when it has to be looked at. */
+  message(
+    message: { readonly start: Uint8Array; readonly size: number; readonly read: () => Promise<Uint8Array> },
+  ): Promise<Reply | undefined>;
 }
 
 /** A recipient that was accepted, and what it leads to. */
@@ -140,7 +142,7 @@ export class Intake {
 
   async #fromOutside(draft: Draft, header: Header): Promise<Uint8Array | Reply> {
     const { start, size } = draft;
-    const refusal = await this.#scrutiny.message(() => wholeOf(draft, start, size));
+    const refusal = await this.#scrutiny.message({ start, size, read: () => wholeOf(draft, start, size) });
     if (refusal) return refusal;
     // Text that has no header at all gets the empty line that makes our trace lines one.
     return header.fields.length === 0 && header.end < start.length && start[0] !== 13 ? prepend("\r\n", start) : start;

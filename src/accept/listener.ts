@@ -40,6 +40,7 @@ export class Guests {
   readonly #connections = new Set<Connection>();
   readonly #perHost = new Map<string, number>();
   #inside = 0;
+  #closed = false;
   readonly #sweep = setInterval(() => {
     const now = performance.now();
     for (const connection of this.#connections) connection.sweep(now);
@@ -57,10 +58,10 @@ export class Guests {
     return this.#inside >= this.#door.maxConnections;
   }
 
-  /** False when this host has enough of them. */
+  /** False when this host has enough of them, and when the door is closed: a PROXY header may take its time. */
   enter(host: string): boolean {
     const key = hostKey(host), count = this.#perHost.get(key) ?? 0;
-    if (count >= this.#door.maxConnectionsPerHost) return false;
+    if (this.#closed || count >= this.#door.maxConnectionsPerHost) return false;
     this.#perHost.set(key, count + 1);
     this.#inside++;
     return true;
@@ -84,6 +85,7 @@ export class Guests {
 
   /** Says goodbye to all; who has not finished by the deadline (milliseconds) is cut off. */
   async close(patience: number): Promise<void> {
+    this.#closed = true;
     const end = performance.now() + patience;
     for (const connection of this.#connections) connection.stop();
     while (this.#connections.size > 0 && performance.now() < end) await new Promise((done) => setTimeout(done, 20));
@@ -129,6 +131,9 @@ export class Listener {
         this.#admit(conn).catch((error) => this.#log("error", "connection-failed", { error: String(error) }));
       } catch (error) {
         if (this.#closed) return;
+        // Who called and hung up again before it was his turn is none of our trouble: a pause for each of them would
+        // let one such caller keep all others out.
+        if (isGone(error)) continue;
         this.#log("warning", "accept-failed", { error: error instanceof Error ? error.message : String(error) });
         await new Promise((done) => setTimeout(done, ACCEPT_PAUSE));
       }
@@ -142,7 +147,7 @@ export class Listener {
 
   async #admit(conn: Deno.TcpConn): Promise<void> {
     const peer = { host: plainIp(conn.remoteAddr.hostname), port: conn.remoteAddr.port, kind: this.#settings.kind };
-    if (this.#guests.isFull) return turnAway(conn);
+    if (this.#guests.isFull) return this.#turnAway(conn, peer.host, "max_connections");
     const ip = parseIp(peer.host);
     if (!ip || !this.#settings.proxies.some((proxy) => isIn(ip, proxy))) {
       return await this.#serve(conn, peer, undefined);
@@ -160,13 +165,25 @@ export class Listener {
     peer: { readonly host: string; readonly port: number; readonly kind: ListenerKind },
     early: Uint8Array | undefined,
   ): Promise<void> {
-    if (!this.#guests.enter(peer.host)) return turnAway(conn);
+    if (!this.#guests.enter(peer.host)) return this.#turnAway(conn, peer.host, "max_connections_per_host");
     try {
       await this.#guests.serve(this.#connect(new Stream(conn, early), peer));
     } finally {
       this.#guests.leave(peer.host);
     }
   }
+
+  /** Says 421 if that goes at once, and forgets the connection. Under implicit TLS no byte goes in clear. */
+  #turnAway(conn: Deno.TcpConn, host: string, limit: string): void {
+    this.#log("warning", "connection-refused", { host, kind: this.#settings.kind, limit });
+    if (this.#settings.kind === "submissions") return close(conn);
+    conn.write(new TextEncoder().encode(FULL)).catch(() => {}).finally(() => close(conn));
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.ConnectionReset;
 }
 
 function listen(hostname: string, port: number): Deno.TcpListener {
@@ -184,11 +201,6 @@ function whyNot(error: unknown): string {
   }
   if (error instanceof Deno.errors.AddrNotAvailable) return "this machine has no such address.";
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Says 421 if that goes at once, and forgets the connection. */
-function turnAway(conn: Deno.TcpConn): void {
-  conn.write(new TextEncoder().encode(FULL)).catch(() => {}).finally(() => close(conn));
 }
 
 function close(conn: Deno.TcpConn): void {

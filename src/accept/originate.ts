@@ -10,8 +10,12 @@ import { type Reply, reply } from "../smtp/reply.ts";
 
 const ONE_FROM = reply(550, "5.6.0", "A message has exactly one From field with exactly one address");
 
+const NOT_CLOSED = reply(550, "5.6.0", "The header holds a line that is no field");
+
 /** The one address in From, or why there is none. */
 export function originator(start: Uint8Array, header: Header): Mailbox | Reply {
+  // Behind such a line another From may follow, and other programs would find it.
+  if (!header.closed) return NOT_CLOSED;
   const [from, ...more] = header.fields.filter(({ name }) => name === "from");
   if (from === undefined || more.length > 0) return ONE_FROM;
   const [mailbox, ...others] = parseAddressList(valueOf(start, from)) ?? [];

@@ -55,6 +55,8 @@ export class Policy implements Host {
   /** What the recipients of the present transaction lead to. */
   readonly #targets = new Map<RecipientLine, readonly Target[]>();
   #scram: ScramDialog | undefined;
+  /** Who begins the exchange, as the client writes it; and the user, once the exchange has proved it. */
+  #named = "";
   #signingIn: string | undefined;
   #failedLogins = 0;
 
@@ -113,7 +115,11 @@ export class Policy implements Host {
       // RFC 7677 by way of RFC 4954 §4: the server's proof goes as a challenge, which the client answers with nothing.
       return message === "" ? this.#signIn(login) : MALFORMED;
     }
-    if (first) this.#scram = this.#parts.scram(mechanism, this.#caller);
+    if (first) {
+      this.#signingIn = undefined;
+      this.#named = /(?:^|,)n=([^,]*)/.exec(message)?.[1] ?? "";
+      this.#scram = this.#parts.scram(mechanism, this.#caller);
+    }
     const dialog = this.#scram;
     if (dialog === undefined) return MALFORMED;
     const step = first ? await dialog.first(message) : dialog.final(message);
@@ -124,7 +130,7 @@ export class Policy implements Host {
         this.#signingIn = step.login;
         return reply(334, "", encodeChallenge(step.message));
       case "wrong":
-        return this.#refuseLogin(/(?:^|,)n=([^,]*)/.exec(message)?.[1] ?? "");
+        return this.#refuseLogin(this.#named);
       case "malformed":
         return MALFORMED;
       default:

@@ -123,7 +123,12 @@ function duplexOver(conn: Deno.TcpConn, close: () => void): Duplex {
     read() {
       const buffer = new Uint8Array(TLS_PIECE);
       conn.read(buffer).then(
-        (count) => this.push(count === null ? null : buffer.subarray(0, count)),
+        (count) => {
+          const push = () => this.push(count === null ? null : buffer.subarray(0, count));
+          // More is ready, most likely: others have their turn before it is read (see the connection).
+          if (count === TLS_PIECE) setImmediate(push);
+          else push();
+        },
         (error) => this.destroy(error),
       );
     },

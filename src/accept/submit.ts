@@ -23,7 +23,7 @@ export interface Submission {
 }
 
 export interface SubmitParts {
-  readonly limits: HeaderLimits;
+  readonly limits: HeaderLimits & { /** Octets. */ readonly maxMessageSize: number };
   /** The login of whom an address belongs to. */
   ownerOf(address: Mailbox): Promise<string | undefined>;
   /** The door, for this user. */
@@ -36,6 +36,10 @@ const CR = 13, LF = 10;
 /** Gives the last reply, `Queued as ID`. Rejects with NotSent when anything of it is refused; then nothing is sent. */
 export async function submit({ message, user, recipients }: Submission, parts: SubmitParts): Promise<Reply> {
   let text = withCrlf(message);
+  if (text.length > parts.limits.maxMessageSize) {
+    const { maxMessageSize } = parts.limits;
+    throw new NotSent(`The message has ${text.length} bytes; max_message_size allows ${maxMessageSize}.`);
+  }
   if (user !== undefined && !fieldsOf(text, parts).some(({ name }) => name === "from")) {
     text = prepend(`From: ${user}\r\n`, text);
   }
@@ -48,8 +52,14 @@ export async function submit({ message, user, recipients }: Submission, parts: S
     });
   const [from] = addresses(["from"]);
   if (from === undefined) throw new NotSent("The message has no From field: write one, or name a user with --user.");
-  const login = user ?? await parts.ownerOf(from);
-  if (login === undefined) throw new NotSent(`${addressKey(from)} belongs to none of the users: name one with --user.`);
+  const login = await parts.ownerOf(user === undefined ? from : demandMailbox(user));
+  if (login === undefined) {
+    throw new NotSent(
+      user === undefined
+        ? `${addressKey(from)} belongs to none of the users: name one with --user.`
+        : `There is no user ${user}: "user list" shows all.`,
+    );
+  }
   const to = new Map(
     [...recipients.map(demandMailbox), ...addresses(["to", "cc", "bcc"])].map((
       mailbox,
@@ -101,13 +111,21 @@ function fieldsOf(
 
 /** Every line end becomes CRLF: what programs write has LF. */
 function withCrlf(bytes: Uint8Array): Uint8Array {
-  const text: number[] = [];
+  let ends = 0;
+  for (const byte of bytes) if (byte === CR || byte === LF) ends++;
+  const text = new Uint8Array(bytes.length + ends + 2);
+  let length = 0;
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]!;
     if (byte === CR && bytes[at + 1] === LF) continue;
-    if (byte === CR || byte === LF) text.push(CR, LF);
-    else text.push(byte);
+    if (byte === LF || byte === CR) {
+      text[length++] = CR;
+      text[length++] = LF;
+    } else text[length++] = byte;
   }
-  if (text.length > 0 && text.at(-1) !== LF) text.push(CR, LF);
-  return Uint8Array.from(text);
+  if (length > 0 && text[length - 1] !== LF) {
+    text[length++] = CR;
+    text[length++] = LF;
+  }
+  return text.subarray(0, length);
 }

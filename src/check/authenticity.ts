@@ -52,23 +52,30 @@ export async function checkSpf(claim: Claim, dns: Dns, hostname: string): Promis
 }
 
 /**
- * The message's signatures and whether they hold. `run` does it on another thread, and rejects when that fails.
- * Rejects only with what `run` rejects.
+ * The message's signatures and whether they hold. `start` holds at least its header; `read`, which gives all of it, is
+ * called only when there is something to verify. `run` verifies on another thread. Rejects only with what those two
+ * reject.
  */
 export async function checkDkim(
-  message: Uint8Array,
+  start: Uint8Array,
   dns: Dns,
+  read: () => Promise<Uint8Array>,
   run: (request: VerifyRequest) => Promise<readonly Signature[]>,
+  /** Holds the whole message in memory while it runs. */
+  inTurn: (work: () => Promise<readonly Signature[]>) => Promise<readonly Signature[]> = (work) => work(),
 ): Promise<readonly Signature[]> {
-  const header = readHeader(message, HEADER_LIMITS);
+  const header = readHeader(start, HEADER_LIMITS);
   if (typeof header === "string") return [];
   const signatures = header.fields.filter(({ name }) => name === "dkim-signature");
   const looked = signatures.slice(0, MAX_SIGNATURES);
   if (looked.length === 0) return [];
-  const names = looked.map((field) => keyName(valueOf(message, field))).filter((name) => name !== undefined);
+  const names = looked.map((field) => keyName(valueOf(start, field))).filter((name) => name !== undefined);
   const signal = AbortSignal.timeout(DNS_BUDGET);
   const keys = await Promise.all(names.map(async (name) => [name, await readKey(name, dns, signal)] as const));
-  return await run({ message: withoutFields(message, signatures.slice(MAX_SIGNATURES)), keys: new Map(keys) });
+  // Behind the look-ups: whose name server is slow must not keep others from their turn.
+  return await inTurn(async () =>
+    await run({ message: withoutFields(await read(), signatures.slice(MAX_SIGNATURES)), keys: new Map(keys) })
+  );
 }
 
 /** Where the key of a signature stands (RFC 6376 §3.6.2.1). */

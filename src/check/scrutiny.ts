@@ -17,7 +17,16 @@ export interface ScrutinyParts {
   readonly dns: Dns;
   /** Verifies signatures on another thread. */
   readonly verify: (request: VerifyRequest) => Promise<readonly Signature[]>;
+  /** For a long message, which is in memory as a whole while its signatures are verified. */
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
   readonly log: Log;
+}
+
+/** What a message begins with, how long it is, and how to get all of it. */
+export interface Message {
+  readonly start: Uint8Array;
+  readonly size: number;
+  readonly read: () => Promise<Uint8Array>;
 }
 
 export class Scrutiny {
@@ -46,16 +55,18 @@ export class Scrutiny {
   }
 
   /** At the end of the message, which is read only when it has to be. */
-  async message(read: () => Promise<Uint8Array>): Promise<Reply | undefined> {
+  async message(message: Message): Promise<Reply | undefined> {
     const spf = this.#spf;
     if (spf === undefined || !wantsSignatures(this.#parts.spf, spf)) return undefined;
-    return judgeUnsigned(spf, await this.#survives(read));
+    return judgeUnsigned(spf, await this.#survives(message));
   }
 
   /** Mail that others have forwarded fails SPF and is genuine all the same when its author's signature holds. */
-  async #survives(read: () => Promise<Uint8Array>): Promise<"yes" | "no" | "cannot tell"> {
+  async #survives({ start, size, read }: Message): Promise<"yes" | "no" | "cannot tell"> {
+    const { dns, verify, inTurn } = this.#parts;
     try {
-      const signatures = await checkDkim(await read(), this.#parts.dns, this.#parts.verify);
+      const isLong = size > start.length;
+      const signatures = await checkDkim(start, dns, read, verify, isLong ? inTurn : undefined);
       const aligned = signatures.filter(({ aligned }) => aligned);
       for (const { domain, result } of signatures) {
         this.#parts.log("info", "dkim-checked", { connection: this.#peer.id, host: this.#peer.host, domain, result });

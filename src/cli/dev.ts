@@ -77,8 +77,7 @@ function portsOf({ listeners }: Running): Readonly<Record<"mx" | "submission" | 
 /** The sandbox and the server in it. What is in the folder already (keys, users, mail) is kept. */
 async function open(store: string, ports: Ports, log: Log): Promise<{ server: Running; village: NameServer }> {
   await Deno.mkdir(store, { recursive: true, mode: 0o700 });
-  const certificate = await kept(store, "tls/authority.pem") === undefined;
-  if (certificate) {
+  if (await kept(store, "tls/authority.pem") === undefined) {
     const pair = await selfSigned(["localhost", `mail.${DOMAIN}`, "127.0.0.1"]);
     await keep(store, "tls/fullchain.pem", pair.certificate);
     await keep(store, "tls/privkey.pem", pair.key);

@@ -21,10 +21,6 @@ export const send: Command = {
   async run(args, options, { configFile, out, note }) {
     const config = await loadConfig(configFile);
     const message = new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
-    if (message.length > config.limits.max_message_size) {
-      note(`The message has ${message.length} bytes; max_message_size allows ${config.limits.max_message_size}.`);
-      return FAILED;
-    }
     const recipients = args.list("recipient"), user = options.maybe("user");
     const request = { recipients, ...(user !== undefined && { user }) };
     const answer = await askServer(

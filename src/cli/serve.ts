@@ -15,6 +15,8 @@ export const serve: Command = {
     const config = await loadConfig(configFile);
     const log = openLog(config.log);
     const stopped = untilSignal();
+    // Many service managers reload with it, and by default it ends a process at once, sessions and all.
+    Deno.addSignalListener("SIGHUP", () => log("warning", "reload-not-possible", { todo: "restart" }));
     const server = await openServer(config, log);
     log("info", "started", { hostname: config.hostname, store: config.store });
     log("info", "stopping", { signal: await stopped });

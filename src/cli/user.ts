@@ -19,8 +19,8 @@ const DELIVER: Option = {
 const NAME: Option = { name: "name", value: "NAME", explain: "display name" };
 const LIMITS: readonly Option[] = [
   { name: "send-limit", value: "NUMBER", explain: `recipients a day (default ${SEND_LIMIT})` },
-  { name: "spam-limit", value: "SCORE", explain: "spam score above which mail is refused" },
-  { name: "spam-times", value: "NUMBER", explain: "refusals above which the host is banned" },
+  { name: "spam-limit", value: "SCORE", explain: "spam score above which mail is refused; kept, not used yet" },
+  { name: "spam-times", value: "NUMBER", explain: "refusals above which the host is banned; kept, not used yet" },
 ];
 
 const COLUMNS: readonly Column<User>[] = [

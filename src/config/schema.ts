@@ -76,7 +76,8 @@ const LIMITS = {
   max_recipients: key(whole(100, 100_000), 1000, "Recipients of one message."), // RFC 5321 §4.5.3.1.8
   max_line: key(whole(1000, 1_000_000), 4096, "Octets of one line of a message."), // RFC 5321 §4.5.3.1.6
   max_command: key(whole(512, 65_536), 2048, "Octets of one command; AUTH may be longer."), // RFC 5321 §4.5.3.1.4
-  max_header: key(size("16KiB", "4MiB"), "256KiB", "Size of the header of a message."),
+  // The beginning of a message that is kept in memory has as much (queue/draft).
+  max_header: key(size("16KiB", "256KiB"), "256KiB", "Size of the header of a message."),
   max_header_fields: key(whole(100, 10_000), 1000, "Fields in the header of a message."),
   max_messages_per_session: key(whole(1, 1_000_000), 100, "Messages in one session."),
   max_errors: key(whole(1, 10_000), 20, "Errors in one session, after which it ends with 421."),
@@ -125,7 +126,11 @@ const OUTBOUND = {
   smarthost_password_file: optional(path, "secrets/smarthost", "File with the password of that login."),
   concurrency: key(whole(1, 10_000), 100, "Connections at a time."),
   concurrency_per_domain: key(whole(1, 1000), 10, "Connections at a time to one domain."),
-  allow_private: key(list(network), [], "Own, loopback and private networks that may be MX targets all the same."),
+  allow_private: key(
+    list(network),
+    [],
+    "Private networks that may be MX targets all the same; own addresses one by one.",
+  ),
   port: key(whole(1, 65_535), 25, "Port of remote MX servers; for test networks."),
   retry: key(
     list(duration("1s", "7d"), { least: 1 }),

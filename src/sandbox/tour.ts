@@ -181,7 +181,8 @@ async function verified({ dns }: TourSettings, text: string): Promise<string> {
     null,
   );
   try {
-    const signatures = await checkDkim(new TextEncoder().encode(text), dns, (request) => pool.run(request));
+    const message = new TextEncoder().encode(text), read = () => Promise.resolve(message);
+    const signatures = await checkDkim(message, dns, read, (request) => pool.run(request));
     const [signature] = signatures;
     if (signature?.result !== "pass") throw new Error(`its DKIM signature is ${signature?.result ?? "missing"}`);
     return `left with a DKIM signature of ${signature.domain} that verifies`;

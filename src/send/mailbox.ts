@@ -74,7 +74,8 @@ export class Mailboxes {
       if (stored !== undefined || !more) return stored;
       at += size;
     }
-    return undefined;
+    // What is in tmp/ now is only a part; to say that it is stored would lose the rest.
+    throw new Error(`the message is shorter than its ${job.content.size} bytes`);
   }
 
   #post(letter: Letter): Promise<Stored> {

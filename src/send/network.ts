@@ -27,7 +27,10 @@ const LOOPBACK = networks(["127.0.0.0/8", "::1"]);
 const NAT64 = networks(["64:ff9b::/96"]), SIX_TO_FOUR = networks(["2002::/16"]);
 
 export interface NetworkSettings {
-  /** Networks (`10.1.0.0/16`, `fd00::1`) that may be sent to although they are not public. */
+  /**
+   * Networks (`10.1.0.0/16`, `fd00::1`) that may be sent to although they are not public. An address of this machine
+   * may when it is named by itself.
+   */
   readonly allowPrivate: readonly string[];
   /** The addresses of this machine as they are now: a host that has one of them is we. */
   readonly own: () => readonly string[];
@@ -46,6 +49,8 @@ export function openNetworks({ allowPrivate, own }: NetworkSettings): Judge {
     if (ip === undefined) return "private";
     const faces = [ip, ...carried(ip)];
     const ours = networks(own().filter((one) => parseNetwork(one) !== undefined));
+    // Named itself, and not only with the network around it: where a message would come back to us is no accident.
+    if (allowed.some((one) => isSingle(one) && isIn(ip, one))) return "public";
     if (faces.some((face) => among(face, ours))) return "own";
     return faces.some((face) => among(face, NOT_PUBLIC) && !among(face, allowed)) ? "private" : "public";
   };
@@ -65,6 +70,10 @@ function networks(texts: readonly string[]): Network[] {
     }
     return network;
   });
+}
+
+function isSingle({ family, length }: Network): boolean {
+  return length === (family === 4 ? 32 : 128);
 }
 
 function among(ip: Ip, list: readonly Network[]): boolean {

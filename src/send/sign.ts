@@ -39,11 +39,6 @@ export class Signer {
     return await this.#pool.run({ domain: domain.toLowerCase(), message, now: this.now() });
   }
 
-  /** Starts the threads before the first message needs them. */
-  warm(): void {
-    if (this.#domains.size > 0) this.#pool.warm();
-  }
-
   /** What is not signed yet is rejected. */
   close(): void {
     this.#pool.close();

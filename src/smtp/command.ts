@@ -13,8 +13,6 @@ export type Command =
   | { readonly verb: "STARTTLS"; /** RFC 3207 §4: it takes no argument. */ readonly alone: boolean }
   | { readonly verb: "DATA" | "RSET" | "NOOP" | "QUIT" | "VRFY" | "EXPN" | "HELP" };
 
-export type Verb = Command["verb"];
-
 /** MAIL FROM with its parameters. */
 export interface Sender {
   /** Null for `<>`. */

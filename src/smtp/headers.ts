@@ -14,6 +14,8 @@ export interface Header {
   readonly fields: readonly Field[];
   /** Offset of the empty line, or of what is no field, or the end. */
   readonly end: number;
+  /** False when something stands there that is neither a field nor an empty line: others may read on where we stop. */
+  readonly closed: boolean;
 }
 
 export interface HeaderLimits {
@@ -55,7 +57,8 @@ export function readHeader(bytes: Uint8Array, limits: HeaderLimits): Header | He
     }
     at = to;
   }
-  return at > limits.maxHeader ? "too large" : { fields, end: at };
+  const closed = at >= bytes.length || bytes[at] === CR;
+  return at > limits.maxHeader ? "too large" : { fields, end: at, closed };
 }
 
 /** The unfolded value, trimmed. */

@@ -231,8 +231,10 @@ export class Session {
     const text = textOf(line);
     if (typeof text !== "string") return this.#reply(text);
     const command = parseCommand(text);
-    if ("code" in command) return this.#reply(command);
-    this.#obey(command);
+    if (!("code" in command)) return this.#obey(command);
+    // A message that was meant to come behind a command we cannot read must not be taken for one that may.
+    if (/^(?:BDAT|DATA)\b/i.test(text)) this.#abandon(command);
+    else this.#reply(command);
   }
 
   #obey(command: Command): void {
@@ -273,6 +275,8 @@ export class Session {
   #greet(hello: Hello): void {
     // RFC 2920 §3.1: it must be the last of a group, because what may follow depends on its reply.
     if (this.#input.length > 0) return this.#send(say.TALKS_AHEAD);
+    // Like RSET it ends a transaction: MAIL and EHLO by turns would go on without end, a look-up each.
+    if (++this.#idle > MAX_IDLE_COMMANDS) return this.#send(say.TOO_MANY_COMMANDS);
     this.#endTransaction();
     this.#hello = hello;
     const { hostname } = this.#settings;

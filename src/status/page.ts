@@ -33,18 +33,26 @@ const HEADERS = {
   "cache-control": "no-store",
 };
 
-/** Throws what `Deno.serve` throws when the port cannot be had. */
+/** Throws an Error with a sentence when the port cannot be had. */
 export function openStatus(settings: PageSettings, parts: PageParts): StatusServer {
-  const server = Deno.serve({
-    hostname: settings.hostname,
-    port: settings.port,
-    onListen: () => {},
-    onError: () => answer(500, "text/plain", "Something is wrong here.\n"),
-  }, (request) => respond(request, settings, parts));
+  const { hostname, port } = settings;
+  const server = listen(hostname, port, (request) => respond(request, settings, parts));
   return {
     port: server.addr.port,
     close: () => server.shutdown(),
   };
+}
+
+function listen(hostname: string, port: number, handler: (request: Request) => Response) {
+  try {
+    const onError = () => answer(500, "text/plain", "Something is wrong here.\n");
+    return Deno.serve({ hostname, port, onListen: () => {}, onError }, handler);
+  } catch (error) {
+    throw new Error(
+      `Cannot show the status page on ${hostname} port ${port}: ${error instanceof Error ? error.message : error}. ` +
+        "Choose another address for listen in [status].",
+    );
+  }
 }
 
 function respond(request: Request, settings: PageSettings, parts: PageParts): Response {

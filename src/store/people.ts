@@ -1,7 +1,7 @@
 /** What is known about people: the shapes of the records, and the one way in which they change. */
 
 import type { Mailbox } from "../smtp/address.ts";
-import { formatMailbox, parseMailbox } from "../smtp/address.ts";
+import { parseMailbox } from "../smtp/address.ts";
 import { commit, KEY, pause } from "./kv.ts";
 
 export interface User {
@@ -98,8 +98,3 @@ const MEANING: Readonly<Record<string, string>> = {
   ":": "is a list in a file, and none is read",
   "/": "is the name of a file, and mail is never written to one",
 };
-
-/** The one way an address is written into a record. */
-export function demandAddress(text: string, what: string): string {
-  return formatMailbox(demandMailbox(text, what));
-}

@@ -91,9 +91,15 @@ export class PeopleCache implements People {
     return user === undefined ? [] : addressKeysOf(user);
   }
 
-  /** Whether the user may send as this address: one of the user's own, with or without a +tag. */
+  /**
+   * Whether the user may send as this address: one of the user's own, with or without a +tag. Who has been disabled may
+   * not any more, also in a session that began before.
+   */
   async maySendAs(login: string, address: Mailbox): Promise<boolean> {
-    const own = await this.addressesOf(login);
+    const mailbox = parseMailbox(login);
+    const user = mailbox && await this.user(mailbox);
+    if (user === undefined || !user.enabled) return false;
+    const own = addressKeysOf(user);
     return own.includes(addressKey(address)) || own.includes(addressKey(withoutTag(address)));
   }
 

@@ -5,6 +5,7 @@ import { seeded } from "../support/every_cut.ts";
 import { type Front, openFront } from "../support/front.ts";
 import type { MemoryHost } from "../support/memory_host.ts";
 import { lines, SmtpPeer } from "../support/smtp_peer.ts";
+import type { Rudeness } from "./rude_worker.ts";
 
 const SECOND = 1000, MINUTE = 60 * SECOND;
 
@@ -433,4 +434,43 @@ Deno.test("the log has one line for a session and nothing of what was said in it
   assert.equal(front.log.length, 1);
   assert.match(front.log[0] ?? "", /^session-ended connection=0 host=127\.0\.0\.1 .*tls=TLSv1\.3 .*why=quit$/);
   assert.doesNotMatch(front.log[0] ?? "", /wrong|AGFub|maildemon/);
+});
+
+// ── who wants all of it ────────────────────────────────────────────────────────────────────────────────────────
+
+function rude(rudeness: Rudeness): Worker {
+  const worker = new Worker(new URL("./rude_worker.ts", import.meta.url), { type: "module" });
+  worker.postMessage(rudeness);
+  return worker;
+}
+
+Deno.test("callers who hang up before it is their turn keep nobody waiting", async () => {
+  const front = openFront();
+  const worker = rude({ port: front.port, does: "hang up" });
+  // Nobody is let in meanwhile: they come and go in the queue of the kernel.
+  for (const end = performance.now() + SECOND; performance.now() < end;);
+  const began = performance.now();
+  const peer = await greeted(front);
+  assert.ok(performance.now() - began < SECOND);
+  worker.terminate();
+  peer.close();
+  await front.close();
+});
+
+Deno.test("others have their turn while one sends without end", async () => {
+  const front = openFront();
+  const other = await greeted(front);
+  const worker = rude({ port: front.port, does: "send without end" });
+  await new Promise((sending) => worker.onmessage = sending);
+  await pause(200);
+  let longest = 0;
+  for (let count = 0; count < 30; count++) {
+    const began = performance.now();
+    assert.match(await other.say("NOOP"), /^250 /);
+    longest = Math.max(longest, performance.now() - began);
+  }
+  worker.terminate();
+  other.close();
+  await front.close(0);
+  assert.ok(longest < 250, `${longest} ms`);
 });

@@ -29,6 +29,11 @@ const FROM: readonly [name: string, text: string, found: string][] = [
   ["nothing", "From:\r\n\r\n", "550 5.6.0"],
   ["the null sender", "From: <>\r\n\r\n", "550 5.6.0"],
   ["two in angle brackets", "From: <ann@dev.test> <bob@dev.test>\r\n\r\n", "550 5.6.0"],
+  [
+    "a second one behind a line that is no field",
+    "From: ann@dev.test\r\nGarbage\r\nFrom: bob@dev.test\r\n\r\n",
+    "550 5.6.0",
+  ],
   ["80,000 times a,", `From: a@dev.test,\r\n${` ${"a,".repeat(2000)}\r\n`.repeat(40)}\r\n`, "550 5.6.0"],
 ];
 

@@ -4,13 +4,14 @@
 const PACKAGES = {
   aiosmtpd: "python3-aiosmtpd",
   curl: "curl",
-  dkimpy: "python3-dkim",
+  dkimpy: "python3-dkim with python3-nacl",
   msmtp: "msmtp",
+  "msmtp with SCRAM-PLUS": "msmtp (a later one, that knows scram-sha-256-plus)",
   opendkim: "opendkim",
   openssl: "openssl",
   python: "python3",
   "smtp-sink": "postfix",
-  swaks: "swaks",
+  swaks: "swaks with libnet-ssleay-perl",
 } as const;
 
 export type Program = keyof typeof PACKAGES;
@@ -34,9 +35,13 @@ export function find(name: string): string | undefined {
 /** Debian's own Python, which finds Debian's modules; another one may stand before it on the path. */
 export const PYTHON = isFile("/usr/bin/python3") ? "/usr/bin/python3" : find("python3") ?? "python3";
 
-/** The Debian packages that are missing for these programs. */
-export function missingPackages(programs: readonly Program[]): string[] {
-  return programs.filter((program) => !isThere(program)).map((program) => PACKAGES[program]);
+const there = new Map<Program, boolean>();
+
+/** Looks once for each program. */
+function isMissing(program: Program): boolean {
+  const known = there.get(program) ?? isThere(program);
+  there.set(program, known);
+  return !known;
 }
 
 function isThere(program: Program): boolean {
@@ -47,6 +52,8 @@ function isThere(program: Program): boolean {
       return isFile(PYTHON) && succeeds(PYTHON, ["-c", "import dkim, nacl"]);
     case "aiosmtpd":
       return isFile(PYTHON) && succeeds(PYTHON, ["-c", "import aiosmtpd"]);
+    case "msmtp with SCRAM-PLUS":
+      return prints("msmtp", ["--version"]).includes(" scram-sha-256-plus ");
     case "swaks":
       return find("swaks") !== undefined && succeeds("perl", ["-MNet::SSLeay", "-e", "1"]);
     default:
@@ -54,12 +61,12 @@ function isThere(program: Program): boolean {
   }
 }
 
-/** A test that needs these programs; where one is missing it is ignored, and a line says which package to install. */
+/** A test that needs these programs; where one is missing it is ignored, and its line says which package to install. */
 export function interop(name: string, programs: readonly Program[], test: () => Promise<void>): void {
-  const missing = missingPackages(programs);
-  if (missing.length > 0) console.log(`skipped for want of the Debian package ${missing.join(", ")}: ${name}`);
+  const missing = programs.filter(isMissing).map((program) => PACKAGES[program]);
   Deno.test({
-    name,
+    // In the name, because `deno test --quiet` keeps to itself what is printed before the tests.
+    name: missing.length > 0 ? `${name} (skipped: install the Debian package ${missing.join(", ")})` : name,
     ignore: missing.length > 0,
     // The name server answers in this process: what the server asks during one test may end in the next.
     sanitizeOps: false,
@@ -72,14 +79,13 @@ export function interop(name: string, programs: readonly Program[], test: () => 
 export async function run(
   program: string,
   args: readonly string[],
-  { input = "", env = {} }: { readonly input?: string | Uint8Array; readonly env?: Record<string, string> } = {},
+  { input = "" }: { readonly input?: string | Uint8Array } = {},
 ): Promise<Ran> {
   const child = new Deno.Command(find(program) ?? program, {
     args: [...args],
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
-    env,
   }).spawn();
   let late = false;
   const timer = setTimeout(() => {
@@ -109,6 +115,15 @@ function succeeds(program: string, args: string[]): boolean {
   } catch {
     return false;
   }
+}
+
+/** What a program prints; nothing when it is not there. */
+function prints(program: string, args: string[]): string {
+  const path = find(program);
+  if (path === undefined) return "";
+  return new TextDecoder().decode(
+    new Deno.Command(path, { args, stdout: "piped", stderr: "null" }).outputSync().stdout,
+  );
 }
 
 function isFile(path: string): boolean {

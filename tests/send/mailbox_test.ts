@@ -108,3 +108,13 @@ Deno.test("mailbox takes many messages at once", async () => {
     assert.equal(list(`${folder}/box/new`).length, 60);
   });
 });
+
+Deno.test("mailbox does not call stored what is shorter than the message was", async () => {
+  await withFolder(async (folder) => {
+    const content = { ...contentOf(MESSAGE), size: MESSAGE.length + 1 };
+    const job = jobOf([maildir("a@dev.test", folder)], content);
+    const [outcome] = await mailboxes().deliver(job, [0]);
+    assert.equal(outcome?.result, "later");
+    assert.match(outcome?.reply.text ?? "", /shorter than its/);
+  });
+});

@@ -126,3 +126,20 @@ Deno.test("a store that cannot be read is logged, and mail goes on with what is 
     await cache.close();
   });
 });
+
+Deno.test("a user who is disabled or removed may not send any more, whatever session has begun before", async () => {
+  await withCache(async ({ users }, cache) => {
+    await users.add({ address: "ann@ours.test" });
+    await users.add({ address: "bob@ours.test" });
+    const may = async (address: string) => {
+      await cache.refresh();
+      return await cache.maySendAs(address, mailbox(address));
+    };
+    assert.deepEqual([await may("ann@ours.test"), await may("bob@ours.test")], [true, true]);
+    await users.set("ann@ours.test", { enabled: false });
+    await users.remove("bob@ours.test");
+    assert.deepEqual([await may("ann@ours.test"), await may("bob@ours.test")], [false, false]);
+    await users.set("ann@ours.test", { enabled: true });
+    assert.equal(await may("ann@ours.test"), true);
+  });
+});
