@@ -31,8 +31,8 @@ import { VERSION } from "./version.ts";
 import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
 import type { Signature, VerifyRequest } from "./worker/verify.ts";
 
-/** A message that is arriving may end within this time when the server stops, milliseconds; deliveries, in theirs. */
-const SESSION_PATIENCE = 10_000, DELIVERY_PATIENCE = 8_000;
+/** When the server stops: milliseconds for messages that are arriving, for deliveries, and for the last QUITs. */
+const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000, QUIT_PATIENCE = 2_000;
 
 export interface Running {
   readonly listeners: readonly { readonly kind: string; readonly host: string; readonly port: number }[];
@@ -85,7 +85,7 @@ async function open(
   const servers = await nameServers(config);
   const dns = opened(new Resolver({ servers, trustAd: config.dns.trust_ad }), (dns) => dns.close());
   const verifier = opened(openVerifier(), (verifier) => verifier.close());
-  const delivery = opened(openSending(config, dns, log), (delivery) => delivery.close());
+  const delivery = opened(openSending(config, dns, log), (delivery) => within(QUIT_PATIENCE, delivery.close()));
   const queue: Queue = openQueue(config, reception.spool, delivery, log, reception.resolveTargets);
   const handlers = queueHandlers(queue).set("send", sendHandler(reception));
   opened(
@@ -123,6 +123,13 @@ async function open(
     log("info", "listening", { ...listener.address });
   }
   return { listeners: listeners.map(({ address }) => address), ...(status && { statusPort: status.port }) };
+}
+
+/** Waits no longer than that: what is left is a courtesy. */
+async function within(patience: number, work: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([work, new Promise<void>((done) => timer = setTimeout(done, patience))]);
+  clearTimeout(timer);
 }
 
 /** What becomes of a connection that was let in. */

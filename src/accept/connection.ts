@@ -22,7 +22,7 @@ export interface ConnectionLimits {
   readonly dataTimeout: number;
   readonly sessionTimeout: number;
   readonly minDataRate: number;
-  /** The greeting waits this long, and who speaks before it is sent away. */
+  /** The greeting waits this long, and one turn of the event loop at least; who speaks before it is sent away. */
   readonly greetDelay: number;
 }
 
@@ -140,7 +140,6 @@ export class Connection {
 
   /** Waits before the greeting; true when the peer did not. */
   async #speaksFirst(): Promise<boolean> {
-    if (this.settings.greetDelay === 0) return false;
     this.#pending = this.stream.read(this.#room());
     let timer: ReturnType<typeof setTimeout> | undefined;
     const waited = new Promise<undefined>((done) => timer = setTimeout(done, this.settings.greetDelay, undefined));

@@ -37,7 +37,7 @@ export interface IntakeParts {
   accepted(entry: Entry): void;
   /** True when the user may write as this address. */
   maySendAs(login: string, from: Mailbox): Promise<boolean>;
-  /** Counts recipients against the user's limit of the day; false when it is reached. */
+  /** Counts recipients against the user's limit of the day; false when it is reached. Fewer than none are given back. */
   countSent(login: string, recipients: number): Promise<boolean>;
   /** Signature lines for mail of this domain; empty when it is not ours. */
   sign(domain: string, size: number, read: () => Promise<Uint8Array>): Promise<string>;
@@ -109,8 +109,9 @@ export class Intake {
     const at = Date.now();
     const prepared = user === undefined
       ? await this.#fromOutside(draft, header)
-      : await this.#fromUser(user, draft, header, at, accepted.length);
+      : await this.#fromUser(user, draft, header, at);
     if (!(prepared instanceof Uint8Array)) return prepared;
+    if (user !== undefined && !await this.#parts.countSent(user, accepted.length)) return LIMIT_REACHED;
 
     const recipients = eachTargetOnce(accepted);
     const envelope = envelopeOf(transaction, recipients, this.#source(), at);
@@ -133,6 +134,8 @@ export class Intake {
         id: draft.id,
         error: error instanceof Error ? error.message : String(error),
       });
+      // What was not taken must not use up the day: the client will come again with it.
+      if (user !== undefined) await this.#parts.countSent(user, -accepted.length).catch(() => false);
       return STORE_FAILED;
     }
     const { size, id } = draft;
@@ -153,14 +156,12 @@ export class Intake {
     draft: Draft,
     header: Header,
     at: number,
-    recipients: number,
   ): Promise<Uint8Array | Reply> {
     const from = originator(draft.start, header);
     if (!isMailbox(from)) return from;
     const may = await this.#parts.maySendAs(user, from);
     const refusal = refuseStranger(from, () => may);
     if (refusal) return refusal;
-    if (!await this.#parts.countSent(user, recipients)) return LIMIT_REACHED;
     const completed = complete(draft.start, header, { id: draft.id, domain: from.domain, at });
     try {
       const size = draft.size - draft.start.length + completed.length;

@@ -29,7 +29,7 @@ const DNS_BUDGET = 20_000;
 /** Signatures that are looked at: each costs a look-up and a public-key operation. */
 const MAX_SIGNATURES = 5;
 const MAX_KEY = 4096;
-const HEADER_LIMITS = { maxHeader: 1 << 18, maxFields: 1000, maxFolds: 500 };
+const HEADER_LIMITS = { maxHeader: 1 << 18, maxFields: 10_000, maxFolds: 500 };
 const RESULTS: readonly SpfResult[] = ["pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"];
 
 /** Never rejects: what goes wrong on the way is a temporary error. */
@@ -66,6 +66,8 @@ export async function checkDkim(
 ): Promise<readonly Signature[]> {
   const header = readHeader(start, HEADER_LIMITS);
   if (typeof header === "string") return [];
+  // With two From fields nobody can say with which of them a signature is aligned.
+  if (header.fields.filter(({ name }) => name === "from").length !== 1) return [];
   const signatures = header.fields.filter(({ name }) => name === "dkim-signature");
   const looked = signatures.slice(0, MAX_SIGNATURES);
   if (looked.length === 0) return [];

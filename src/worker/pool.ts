@@ -95,17 +95,19 @@ export class WorkerPool<Setup, Request, Answer> {
 
   #dispatch(): void {
     if (this.#waiting.length === 0 || this.#closed) return;
-    let free = 0;
+    let starting = 0;
     for (const thread of this.#threads) {
       if (thread.job !== undefined) continue;
-      free++;
-      if (!thread.ready) continue;
+      if (!thread.ready) {
+        starting++;
+        continue;
+      }
       const job = this.#waiting.shift();
       if (job === undefined) return;
       this.#give(thread, job);
     }
     // A thread that is still starting will take one of those that wait.
-    if (this.#waiting.length > 0 && free === 0 && this.#threads.size < this.settings.workers) this.#start();
+    if (this.#waiting.length > starting && this.#threads.size < this.settings.workers) this.#start();
   }
 
   #give(thread: Thread<Request, Answer>, job: Job<Request, Answer>): void {

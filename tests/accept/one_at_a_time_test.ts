@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { oneAtATime } from "../src/accept/one_at_a_time.ts";
+import { oneAtATime } from "../../src/accept/one_at_a_time.ts";
 
 const turn = () => new Promise<void>((done) => setTimeout(done, 1));
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PurePeer } from "./support/pure_peer.ts";
+import { PurePeer } from "../support/pure_peer.ts";
 
 Deno.test("session ends for who says MAIL and EHLO by turns, and never sends a message", () => {
   const peer = new PurePeer();
