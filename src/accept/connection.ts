@@ -33,6 +33,8 @@ const HANDSHAKE_TIMEOUT = 30_000;
 const FAREWELL_TIMEOUT = 2_000;
 /** Idle connections are many and hold a small buffer; a message is read in bigger pieces. */
 const SMALL = 2048, LARGE = 65536;
+/** So many bytes one connection may bring before the others have their turn: a command costs more than a line of text. */
+const MESSAGE_TURN = 2 * LARGE, COMMAND_TURN = 4 * SMALL;
 /** So much is said before it is written although more commands wait. */
 const MAX_OUTPUT = 16384;
 
@@ -49,6 +51,8 @@ export class Connection {
   #state: "reading" | "writing" | "working" = "working";
   #output = "";
   #buffer: Uint8Array = EMPTY;
+  /** Bytes that were read since the others last had their turn for sure. */
+  #sinceTurn = 0;
   #stopping = false;
   /** A read that began before the greeting. */
   #pending: Promise<Uint8Array | null> | undefined;
@@ -114,20 +118,25 @@ export class Connection {
   #expire(reason: Reply): void {
     // Who does not read what was said before will not read this either.
     if (this.#ended || this.#state === "writing") return this.abort();
-    this.#sayGoodbye(reason);
+    void this.#sayGoodbye(reason);
   }
 
-  #sayGoodbye(reason: Reply): void {
+  /** Never rejects. */
+  async #sayGoodbye(reason: Reply): Promise<void> {
     const effects = this.session.expire(reason);
     this.#ended = true;
     this.#why = reason === STOPPING ? "stopping" : "expired";
     this.host.discard();
     for (const effect of effects) if (effect.do === "send") this.#say(effect.reply);
     const abort = setTimeout(() => this.stream.close(), FAREWELL_TIMEOUT);
-    this.stream.write(text.encode(this.#output)).catch(() => {}).finally(() => {
+    try {
+      await this.stream.write(text.encode(this.#output));
+    } catch {
+      /* the peer is gone */
+    } finally {
       clearTimeout(abort);
       this.stream.close();
-    });
+    }
   }
 
   /** Used again for every read: the session keeps nothing of it. */
@@ -154,14 +163,18 @@ export class Connection {
       this.#deadline = now + this.settings.dataTimeout;
     } else {
       this.#message = undefined;
-      if (this.#stopping) return this.#sayGoodbye(STOPPING);
+      if (this.#stopping) return await this.#sayGoodbye(STOPPING);
     }
     this.#state = "reading";
     const bytes = await (this.#pending ?? this.stream.read(this.#room()));
     this.#pending = undefined;
     // Who sends faster than we read makes every read ready at once, and the event loop would never turn: neither for
     // the others, nor for the clock that ends this.
-    if (bytes !== null && bytes.length >= SMALL) await new Promise((turned) => setImmediate(turned));
+    this.#sinceTurn += bytes?.length ?? 0;
+    if (this.#sinceTurn >= (this.#message ? MESSAGE_TURN : COMMAND_TURN)) {
+      this.#sinceTurn = 0;
+      await new Promise((turned) => setImmediate(turned));
+    }
     if (this.#ended) return;
     this.#state = "working";
     if (bytes === null) {

@@ -178,9 +178,12 @@ Deno.test("who never reads our replies is not read from, and cut off after five 
   sweep(front, 5 * MINUTE - 10 * SECOND);
   await pause(20);
   assert.equal(front.guests.size, 1);
+  const began = performance.now();
   sweep(front, 5 * MINUTE + SECOND);
   await flood;
   await front.empty();
+  // Without a word: who has not read the others would not read this one.
+  assert.ok(performance.now() - began < SECOND);
   peer.close();
   await front.close();
 });
