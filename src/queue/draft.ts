@@ -36,7 +36,7 @@ export class Draft {
     return this.#size;
   }
 
-  /** The first bytes, at most 256 KiB: the whole header is in here. A view that later writes do not change. */
+  /** The first bytes, at most 256 KiB: the whole header is in here. Not to be changed; empty after commit or discard. */
   get start(): Uint8Array {
     return this.#start.subarray(0, Math.min(this.#size, PIECE_LENGTH));
   }
