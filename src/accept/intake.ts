@@ -111,9 +111,10 @@ export class Intake {
       ? await this.#fromOutside(draft, header)
       : await this.#fromUser(user, draft, header, at);
     if (!(prepared instanceof Uint8Array)) return prepared;
-    if (user !== undefined && !await this.#parts.countSent(user, accepted.length)) return LIMIT_REACHED;
-
     const recipients = eachTargetOnce(accepted);
+    // A message that leads nowhere would be done at once, and lost: never answer 250 to it.
+    if (recipients.length === 0) throw new Error(`nobody is to get ${draft.id}`);
+    if (user !== undefined && !await this.#parts.countSent(user, accepted.length)) return LIMIT_REACHED;
     const envelope = envelopeOf(transaction, recipients, this.#source(), at);
     const [only, ...others] = accepted;
     const trace = receivedLine({
@@ -127,8 +128,9 @@ export class Intake {
       ...(only && others.length === 0 && { recipient: only.address }),
       at,
     });
+    let entry: Entry;
     try {
-      this.#parts.accepted(await draft.commit(envelope, prepend(trace, prepared)));
+      entry = await draft.commit(envelope, prepend(trace, prepared));
     } catch (error) {
       this.#log("error", "store-failed", {
         id: draft.id,
@@ -139,6 +141,12 @@ export class Intake {
       return STORE_FAILED;
     }
     const { size, id } = draft;
+    try {
+      this.#parts.accepted(entry);
+    } catch (error) {
+      // It is on disk and ours, and the next start will find it: any other answer than 250 would bring a second one.
+      this.#log("error", "queue-failed", { id, error: error instanceof Error ? error.message : String(error) });
+    }
     this.#log("info", "message-queued", { id, from: envelope.sender, recipients: accepted.length, size, user });
     return reply(250, "2.0.0", `Queued as ${id}`);
   }

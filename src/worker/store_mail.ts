@@ -65,29 +65,25 @@ function store(letters: readonly Letter[]): readonly Stored[] {
   each(last, (step) => step.there || move(step));
   // What lay there already may have been renamed a moment before a crash: what is promised is a name that is on disk.
   for (const folder of new Set(last.map(({ letter }) => letter.folder))) {
-    const inIt = last.filter(({ letter }) => letter.folder === folder);
-    let failure: Stored;
-    each([{ failure: undefined }], () => syncFolder(`${folder}/new`), (said) => failure = said);
-    for (const step of inIt) step.failure ??= failure;
+    const failure = failureOf(() => syncFolder(`${folder}/new`));
+    for (const step of last) if (step.letter.folder === folder) step.failure ??= failure;
   }
   for (const step of steps) if (step.failure !== undefined) discard(step);
   return steps.map(({ failure }) => failure);
 }
 
 /** Does one thing for all that have not failed. What it throws is the failure of that one alone. */
-function each<T extends { failure: Stored }>(
-  all: readonly T[],
-  act: (one: T) => unknown,
-  fail: (failure: Stored, one: T) => void = (failure, one) => one.failure = failure,
-): void {
-  for (const one of all) {
-    if (one.failure !== undefined) continue;
-    try {
-      act(one);
-    } catch (error) {
-      const { code, message } = error as { code?: string; message?: string };
-      fail({ ...(code !== undefined && { code }), message: message ?? String(error) }, one);
-    }
+function each(steps: readonly Step[], act: (step: Step) => unknown): void {
+  for (const step of steps) step.failure ??= failureOf(() => act(step));
+}
+
+function failureOf(act: () => unknown): Stored {
+  try {
+    act();
+    return undefined;
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string };
+    return { ...(code !== undefined && { code }), message: message ?? String(error) };
   }
 }
 

@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { Intake, type IntakeParts } from "../../src/accept/intake.ts";
+import { silent } from "../../src/log.ts";
+import { Spool } from "../../src/queue/spool.ts";
+import type { Reply } from "../../src/smtp/reply.ts";
+
+const SENDER = { path: null, body: "7BIT", smtputf8: false } as const;
+const HELLO = { name: "client.test", extended: true };
+const TRUSTING = { sender: () => Promise.resolve(undefined), message: () => Promise.resolve(undefined) };
+const CALLER = { id: "1", kind: "mx", host: "192.0.2.1", port: 1 } as const;
+
+/** Hands in one message for these targets; gives the reply (or what was thrown) and how many messages are in the spool. */
+async function handIn(
+  targets: readonly { readonly to: "remote"; readonly address: string }[],
+  accepted: IntakeParts["accepted"],
+): Promise<{ said: Reply | Error; stored: number }> {
+  const folder = await Deno.makeTempDir();
+  const spool = await Spool.open({ folder, log: silent });
+  try {
+    const intake = new Intake(
+      {
+        hostname: "mail.dev.test",
+        limits: { maxHeader: 1 << 18, maxFields: 1000, maxFolds: 500, maxHops: 100 },
+        log: silent,
+        draft: () => spool.draft(),
+        accepted,
+        maySendAs: () => Promise.resolve(false),
+        countSent: () => Promise.resolve(true),
+        sign: () => Promise.resolve(""),
+      },
+      CALLER,
+      TRUSTING,
+    );
+    await intake.body(new TextEncoder().encode("Subject: x\r\n\r\ny\r\n"));
+    const said = await intake.finish({ sender: SENDER, recipients: [] }, HELLO, [{ address: "ann@dev.test", targets }])
+      .catch((error: Error) => error);
+    return { said, stored: spool.size };
+  } finally {
+    await spool.close();
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("what is on disk is answered with 250 even if it cannot be tried now", async () => {
+  const { said, stored } = await handIn([{ to: "remote", address: "ann@remote.test" }], () => {
+    throw new Error("the queue is broken");
+  });
+  assert.deepEqual(["code" in said && said.code, stored], [250, 1]);
+});
+
+Deno.test("a message that leads nowhere is never answered with 250", async () => {
+  const { said, stored } = await handIn([], () => {});
+  assert.ok(said instanceof Error);
+  assert.equal(stored, 0);
+});
