@@ -4,6 +4,7 @@ import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import { type KeyFiles, readKeyFiles, readSmallFile, unreadable } from "./config/key_file.ts";
 import { findLines, lineOf, type Lines } from "./config/position.ts";
+import { openOrigins, type Setting } from "./config/origin.ts";
 import { formatKey, type KeyPath, type Problem, reportProblems } from "./config/problem.ts";
 import { checkTogether, SCHEMA, type Settings } from "./config/schema.ts";
 import { editDistance, nearest } from "./config/suggestion.ts";
@@ -11,6 +12,7 @@ import { FAILED, type Fields, isWhole, type Place, type RawTable, readFields } f
 
 export type { Certificate, DkimKey } from "./config/key_file.ts";
 export type { Endpoint } from "./config/network.ts";
+export type { Setting } from "./config/origin.ts";
 export type { Problem } from "./config/problem.ts";
 export type { Settings } from "./config/schema.ts";
 export { reportProblems };
@@ -21,6 +23,8 @@ export interface Config extends Settings, KeyFiles {
   readonly file: string;
   /** What does not stop the start but wants to be seen. */
   readonly warnings: readonly Problem[];
+  /** What a setting says, and where. */
+  readonly settingOf: (key: string) => Setting;
 }
 
 /** The configuration cannot be used. The message is one line for each problem. */
@@ -32,7 +36,7 @@ export class ConfigError extends Error {
 }
 
 export type Parsed =
-  | { readonly config: Settings; readonly lines: Lines }
+  | { readonly config: Settings; readonly lines: Lines; readonly settingOf: Config["settingOf"] }
   | { readonly problems: readonly Problem[] };
 
 /** Reads the file and all key files it names. Throws ConfigError with every problem. */
@@ -57,7 +61,7 @@ export async function loadConfig(file: string, now: number = Date.now()): Promis
   const root = openPlace([], dirname(file), report(problems));
   const keys = await readKeyFiles(parsed.config, root, (place, message) => warn(place.path, message), now);
   if (problems.length > 0) throw new ConfigError(problems);
-  return { ...parsed.config, ...keys, file: resolve(file), warnings };
+  return { ...parsed.config, ...keys, file: resolve(file), warnings, settingOf: parsed.settingOf };
 }
 
 /** Looks at the text alone. `file` names it in problems, and its folder is where relative paths start. */
@@ -76,7 +80,9 @@ export function parseConfig(text: string, file: string): Parsed {
   });
   const config = readFields(SCHEMA, raw, root);
   checkTogether(config, root);
-  if (problems.length === 0 && isWhole(SCHEMA, config)) return { config, lines };
+  if (problems.length === 0 && isWhole(SCHEMA, config)) {
+    return { config, lines, settingOf: openOrigins(raw, text, SCHEMA) };
+  }
   return { problems: problems.sort((one, other) => one.line - other.line) };
 }
 

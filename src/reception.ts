@@ -3,27 +3,43 @@
 import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import type { Host } from "./accept/connection.ts";
-import { Intake, type IntakeParts, type Scrutiny } from "./accept/intake.ts";
+import { type FailedLogins, failedLogins } from "./accept/failed_logins.ts";
+import { type Destination, Intake, type IntakeParts, type Scrutiny, TRUSTING } from "./accept/intake.ts";
 import { oneAtATime } from "./accept/one_at_a_time.ts";
 import { Policy, type PolicyParts } from "./accept/policy.ts";
 import { type Submission, submit, type SubmitParts } from "./accept/submit.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./log.ts";
+import type { Target } from "./queue/entry.ts";
 import type { ResolveTargets } from "./queue/bounce.ts";
 import { type Entry, Spool } from "./queue/spool.ts";
 import { Signer } from "./send/sign.ts";
 import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
+import { parseNetwork } from "./smtp/network.ts";
 import type { Reply } from "./smtp/reply.ts";
 import { Directory, domainsOf } from "./store/directory.ts";
 import { openKv } from "./store/kv.ts";
+import { Lockouts } from "./store/lockouts.ts";
 import { Logins } from "./store/logins.ts";
 import { addressKeysOf, PeopleCache } from "./store/people_cache.ts";
 import { ScramExchange } from "./store/scram.ts";
+import type { User } from "./store/people.ts";
+import { mailFolder } from "./store/mail_folder.ts";
 import { secret } from "./store/secrets.ts";
 import { countSent } from "./store/sent.ts";
+import type { Decision } from "./store/stories.ts";
 import type { Certificates } from "./tls/certificates.ts";
 
+export interface ReceptionParts {
+  readonly log: Log;
+  /** A message is on disk. */
+  accepted(entry: Entry): void;
+  /** For `maildemon why`. */
+  tell(decision: Decision): void;
+}
+
 export interface Reception {
+  readonly kv: Deno.Kv;
   readonly spool: Spool;
   /** Where mail for an address goes; none when it is one of ours that does not exist. */
   readonly resolveTargets: ResolveTargets;
@@ -37,14 +53,10 @@ export interface Reception {
 /** RFC 5322 knows no such limit; 40,000 lines of one field cost seconds to look at. */
 const MAX_FOLDS = 500;
 const LONG = 1 << 18;
-/** Mail of our own users is not looked at like that of strangers. */
-const TRUSTING: Scrutiny = { sender: () => Promise.resolve(undefined), message: () => Promise.resolve(undefined) };
-
-/** `accepted` is told of each message that is on disk. Rejects, with nothing left open, when a part cannot be opened. */
+/** Rejects, with nothing left open, when a part cannot be opened. */
 export async function openReception(
   config: Config,
-  log: Log,
-  accepted: (entry: Entry) => void,
+  { log, accepted, tell }: ReceptionParts,
   certificates?: Certificates,
 ): Promise<Reception> {
   const kv = await openKv({ store: config.store, ...(config.kv !== undefined && { kv: config.kv }) });
@@ -59,7 +71,7 @@ export async function openReception(
     closers.push(() => spool.close());
     const signer = new Signer(config.dkim);
     closers.push(() => signer.close());
-    const parts = { kv, people, spool, signer, log, accepted, scramSecret: await secret(kv, "scram") };
+    const parts = { kv, people, spool, signer, log, accepted, tell, scramSecret: await secret(kv, "scram") };
     return compose(config, parts, certificates, close);
   } catch (error) {
     await close();
@@ -67,13 +79,11 @@ export async function openReception(
   }
 }
 
-interface Opened {
+interface Opened extends ReceptionParts {
   readonly kv: Deno.Kv;
   readonly people: PeopleCache;
   readonly spool: Spool;
   readonly signer: Signer;
-  readonly log: Log;
-  readonly accepted: (entry: Entry) => void;
   readonly scramSecret: Uint8Array;
 }
 
@@ -83,7 +93,7 @@ function compose(
   certificates: Certificates | undefined,
   close: () => Promise<void>,
 ): Reception {
-  const { people, spool, log } = opened;
+  const { people, spool, log, tell } = opened;
   const domains = domainsOf(config.domains);
   const isOurs = (domain: string) => domains.some(({ name }) => name === domain);
   const directory = new Directory(people, { store: config.store });
@@ -91,16 +101,16 @@ function compose(
     const found = await directory.resolve(address, domains);
     if (!found.known) return undefined;
     for (const missing of found.missing) log("warning", "target-missing", { address: addressKey(address), missing });
-    return found.targets;
+    return found.targets.map((target) => destination(config, address, target, found.owners.get(target)));
   };
   const intake = intakeParts(config, opened);
   const policy: PolicyParts = {
     hostname: config.hostname,
     greeting: config.greeting,
-    firstDomain: domains[0]?.name ?? config.hostname,
-    isOurs,
+    domains: domains.map(({ name }) => name),
     resolve,
     maySendAs: intake.maySendAs,
+    tell,
     ...loginParts(config, opened, certificates),
   };
   const hostFor = (caller: Caller, scrutiny: Scrutiny) => {
@@ -115,17 +125,28 @@ function compose(
     hostFor: (user) => hostFor({ id: "send", kind: "command", host: "127.0.0.1", port: 0, user }, TRUSTING),
   };
   return {
+    kv: opened.kv,
     spool,
     async resolveTargets(address) {
       const mailbox = parseMailbox(address);
       if (mailbox === undefined) return [];
       if (!isOurs(mailbox.domain)) return [{ to: "remote", address: formatMailbox(mailbox) }];
-      return (await resolve(mailbox)) ?? [];
+      return (await resolve(mailbox))?.map(({ target }) => target) ?? [];
     },
     hostFor,
     submit: (submission) => submit(submission, submitting),
     close,
   };
+}
+
+/** A target with what is held against mail for it; its junk lies beside it, or where it would lie here. */
+function destination(config: Config, address: Mailbox, target: Target, owner: User | undefined): Destination {
+  const { spam_limit, spam_times } = config.checks;
+  const home = parseMailbox(owner?.address ?? "") ?? address;
+  const path = target.to === "maildir" ? target.path : join(config.store, "mail", mailFolder(home));
+  // Maildir++: a folder of the mailbox begins with a dot.
+  const junk = { to: "maildir", path: join(path, ".Junk") } as const;
+  return { target, spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk } };
 }
 
 function intakeParts(config: Config, { kv, people, spool, signer, log, accepted }: Opened): IntakeParts {
@@ -152,10 +173,14 @@ function intakeParts(config: Config, { kv, people, spool, signer, log, accepted 
 
 function loginParts(
   config: Config,
-  { people, log, scramSecret }: Opened,
+  { kv, people, log, scramSecret }: Opened,
   certificates: Certificates | undefined,
-): Pick<PolicyParts, "verifyPassword" | "scram" | "loginFailed"> {
+): FailedLogins & Pick<PolicyParts, "verifyPassword" | "scram"> {
   const logins = new Logins(people);
+  const { max_failures, max_failures_per_login, lockout } = config.auth;
+  const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
+  const exempt = config.reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
+  const lockouts = new Lockouts(kv, { ...limits, exempt });
   return {
     verifyPassword: (login, password) => logins.verifyPassword(login, password),
     scram: (mechanism, caller) => {
@@ -167,7 +192,7 @@ function loginParts(
         secret: scramSecret,
       });
     },
-    loginFailed: (caller, login) => log("warning", "login-failed", { connection: caller.id, host: caller.host, login }),
+    ...failedLogins(lockouts, max_failures, log),
   };
 }
 

@@ -7,16 +7,15 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import { Connection } from "./accept/connection.ts";
+import { TRUSTING } from "./accept/intake.ts";
 import { type Connect, Guests, Listener } from "./accept/listener.ts";
-import { oneAtATime } from "./accept/one_at_a_time.ts";
-import { Scrutiny, type ScrutinyParts } from "./check/scrutiny.ts";
 import type { Config } from "./config.ts";
-import { Resolver } from "./dns/resolver.ts";
-import { type Server, systemServers } from "./dns/servers.ts";
+import type { Resolver } from "./dns/resolver.ts";
 import type { Log } from "./log.ts";
 import { bounceMaker, type ResolveTargets } from "./queue/bounce.ts";
 import { defaultQueue, Queue } from "./queue/queue.ts";
 import type { Spool } from "./queue/spool.ts";
+import { type Inspection, openDns, openInspection, openStories } from "./inspection.ts";
 import { openReception, type Reception } from "./reception.ts";
 import { type Delivery, laneOf, openDelivery } from "./send/deliver.ts";
 import { parseNetwork } from "./smtp/network.ts";
@@ -26,10 +25,9 @@ import { Counters } from "./status/metrics.ts";
 import { openStatus, type StatusServer } from "./status/page.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
+import type { Stories } from "./store/stories.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { VERSION } from "./version.ts";
-import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
-import type { Signature, VerifyRequest } from "./worker/verify.ts";
 
 /** When the server stops: milliseconds for messages that are arriving, for deliveries, and for the last QUITs. */
 const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000, QUIT_PATIENCE = 2_000;
@@ -44,7 +42,8 @@ export interface Running {
 
 /** Opens everything or nothing: what is open when a part cannot be opened is closed again, and the reason rejected. */
 export async function openServer(config: Config, plainLog: Log): Promise<Running> {
-  const counters = new Counters(), log = counters.counting(plainLog);
+  const counters = new Counters(), counting = counters.counting(plainLog);
+  const stories = openStories(config, counting), log = stories.listening(counting);
   const closers: (() => void | Promise<void>)[] = [];
   const stop = async () => {
     for (const close of closers.splice(0).reverse()) {
@@ -56,7 +55,8 @@ export async function openServer(config: Config, plainLog: Log): Promise<Running
     }
   };
   try {
-    return { ...await open(config, log, counters, closers), stop };
+    closers.push(() => stories.close());
+    return { ...await open(config, { log, counters, stories }, closers), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -65,8 +65,7 @@ export async function openServer(config: Config, plainLog: Log): Promise<Running
 
 async function open(
   config: Config,
-  log: Log,
-  counters: Counters,
+  { log, counters, stories }: { readonly log: Log; readonly counters: Counters; readonly stories: Stories },
   closers: (() => void | Promise<void>)[],
 ): Promise<Omit<Running, "stop">> {
   const opened = <T>(part: T, close: (part: T) => void | Promise<void>): T => {
@@ -79,12 +78,18 @@ async function open(
     ? undefined
     : new Certificates(config.certificates.map(({ chain, key }) => ({ certificate: chain, key })));
   const reception = opened(
-    await openReception(config, log, (entry) => queue.accepted(entry), certificates),
+    await openReception(config, {
+      log,
+      accepted: (entry) => queue.accepted(entry),
+      tell: (decision) => stories.decision(decision),
+    }, certificates),
     (reception) => reception.close(),
   );
-  const servers = await nameServers(config);
-  const dns = opened(new Resolver({ servers, trustAd: config.dns.trust_ad }), (dns) => dns.close());
-  const verifier = opened(openVerifier(), (verifier) => verifier.close());
+  const dns = opened(await openDns(config), (dns) => dns.close());
+  const inspection = opened(
+    await openInspection(config, { kv: reception.kv, dns, log, sweeps: true }),
+    (inspection) => inspection.close(),
+  );
   const delivery = opened(openSending(config, dns, log), (delivery) => within(QUIT_PATIENCE, delivery.close()));
   const queue: Queue = openQueue(config, reception.spool, delivery, log, reception.resolveTargets);
   const handlers = queueHandlers(queue).set("send", sendHandler(reception));
@@ -100,15 +105,7 @@ async function open(
     }),
     (guests) => guests.close(SESSION_PATIENCE),
   );
-  const scrutiny: ScrutinyParts = {
-    spf: config.checks.spf,
-    hostname: config.hostname,
-    dns,
-    verify: (request) => verifier.run(request),
-    inTurn: oneAtATime(),
-    log,
-  };
-  const connect = connecting(config, reception, scrutiny, certificates, log);
+  const connect = connecting(config, reception, inspection, certificates, log);
   const listeners = config.listeners.map(({ address, kind, proxy_protocol_from }) => {
     const proxies = proxy_protocol_from.map(parseNetwork).filter((network) => network !== undefined);
     const settings = { host: address.hostname, port: address.port, kind, proxies };
@@ -136,7 +133,7 @@ async function within(patience: number, work: Promise<void>): Promise<void> {
 function connecting(
   config: Config,
   reception: Reception,
-  scrutiny: ScrutinyParts,
+  inspection: Inspection,
   certificates: Certificates | undefined,
   log: Log,
 ): Connect {
@@ -165,20 +162,10 @@ function connecting(
       maxMessages: limits.max_messages_per_session,
       maxErrors: limits.max_errors,
     });
-    const host = reception.hostFor(caller, new Scrutiny(scrutiny, caller));
+    const scrutiny = caller.kind === "mx" ? inspection.scrutinyOf(caller) : TRUSTING;
+    const host = reception.hostFor(caller, scrutiny);
     return new Connection(caller, stream, session, host, times, log);
   };
-}
-
-function openVerifier(): WorkerPool<null, VerifyRequest, readonly Signature[]> {
-  const start = () => new Worker(new URL("./worker/verify.ts", import.meta.url), { type: "module" });
-  return new WorkerPool(start, null, WORKER_POOL);
-}
-
-/** Asks for the names of the config, or of the machine. */
-async function nameServers(config: Config): Promise<readonly Server[]> {
-  if (config.dns.servers.length === 0) return await systemServers();
-  return config.dns.servers.map(({ hostname, port }) => ({ address: hostname, port }));
 }
 
 function openSending(config: Config, dns: Resolver, log: Log): Delivery {

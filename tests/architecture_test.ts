@@ -57,7 +57,7 @@ const MAY_IMPORT_CONFIG = ["main.ts", "server.ts", "reception.ts", "cli"];
 
 const EXCEPTIONS: readonly { readonly from: string; readonly to: string; readonly why: string }[] = [
   {
-    from: "check/authenticity.ts",
+    from: "check/questions.ts",
     to: "dns/node_style.ts",
     why: "mailauth asks in the words of Node; the translation is pure, and knows all about DNS and nothing about mail",
   },
@@ -127,7 +127,7 @@ Deno.test("no file leads back to itself through its imports", () => {
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "smol-toml": ["config.ts"],
   "commander": ["cli/arguments.ts"],
-  "mailauth": ["check/authenticity.ts", "worker/verify.ts"],
+  "mailauth": ["check/dmarc.ts", "check/spf.ts", "worker/verify.ts"],
   "nodemailer": ["send/conversation.ts", "send/nodemailer_watch.ts", "queue/bounce.ts"],
   "dns-packet": ["dns/wire.ts"],
   "@peculiar/x509": ["tls/self_signed.ts"],
@@ -150,7 +150,12 @@ const DOORS: readonly (readonly [what: string, pattern: RegExp, doors: readonly 
   ["the type Deno.Kv", /Deno\.(Kv\w*|AtomicOperation)\b/, ["store", "server.ts", "reception.ts"]],
   ["Deno.listen", /Deno\.listen\w*\b/, ["accept/listener.ts", "status"]],
   ["an HTTP server", /Deno\.serve\b/, ["status"]],
-  ["sockets of Node", /"node:(tls|net|dgram)"/, ["accept", "tls", "send", "dns", "sandbox", "status"]],
+  [
+    "sockets of Node",
+    /"node:(tls|net|dgram)"/,
+    ["accept", "tls", "send", "dns", "sandbox", "status", "check/scorer_socket.ts"],
+  ],
+  ["asking over HTTP", /"node:https?"|\bfetch\(/, ["check/rspamd.ts"]],
   ["other processes", /Deno\.(Command|dlopen)\b|"node:child_process"/, []],
   ["workers", /new Worker\(/, ["server.ts", "send/mailbox.ts", "send/sign.ts", "sandbox/tour.ts"]],
   ["the end of the process", /Deno\.exit\b/, ["main.ts"]],

@@ -54,7 +54,9 @@ function scripted(finals: readonly ScramStep[]) {
   const step: ScramStep = { next: "client", message: "r=ab,s=YQ==,i=1" };
   const parts = {
     scram: () => ({ first: () => Promise.resolve(step), final: () => left.shift() ?? { next: "malformed" } }),
-    loginFailed: (_caller: unknown, login: string) => void logged.push(login),
+    lockedOut: () => Promise.resolve(undefined),
+    loginFailed: (_caller: unknown, login: string) => Promise.resolve(logged.push(login) < 0),
+    loginSucceeded: () => Promise.resolve(),
   } as unknown as PolicyParts;
   const caller = { id: "1", kind: "submission", host: "192.0.2.1", port: 1 } as const;
   const policy = new Policy(parts, caller, {} as never, {} as Intake);
@@ -81,3 +83,20 @@ Deno.test("a SCRAM login that was broken off behind its proof can be begun anew"
     if (end !== undefined) assert.equal(await say(""), end);
   }
 });
+
+for (const [side, code] of [["network", 421], ["login", 535]] as const) {
+  Deno.test(`the right password is of no use when the ${side} was locked while it was looked at`, async () => {
+    const locks = [undefined, side], logged: string[] = [];
+    const parts = {
+      verifyPassword: (login: string) => Promise.resolve({ result: "right", login }),
+      lockedOut: () => Promise.resolve(locks.shift()),
+      loginFailed: (_caller: unknown, login: string) => Promise.resolve(logged.push(login) < 0),
+    } as unknown as PolicyParts;
+    const caller = { id: "1", kind: "submission", host: "192.0.2.1", port: 1 } as const;
+    const policy = new Policy(parts, caller, {} as never, {} as Intake);
+    const said = await policy.answer({ about: "credentials", login: "ann@ours.test", password: "right" });
+    assert.equal(said.code, code);
+    assert.deepEqual(logged, side === "login" ? ["ann@ours.test"] : []);
+    assert.ok(!("user" in caller));
+  });
+}

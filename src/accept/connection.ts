@@ -14,6 +14,8 @@ export interface Host {
   /** A piece of the message. The promise, when there is one, is back-pressure. */
   body(bytes: Uint8Array): void | Promise<void>;
   discard(): void;
+  /** The conversation is over. */
+  ended?(protocolErrors: number): void;
 }
 
 /** Milliseconds; bytes a second. */
@@ -79,14 +81,14 @@ export class Connection {
     try {
       // Implicit TLS: no byte in clear, in either direction.
       if (this.caller.kind === "submissions") await this.#handshake();
-      const effects = this.session.open();
-      await this.#perform(await this.#speaksFirst() ? this.session.receive(EMPTY) : effects);
+      await this.#perform(this.session.open());
       while (!this.#ended) await this.#read();
     } catch (error) {
       if (!this.#ended) this.#why = error instanceof Error ? error.message : String(error);
     } finally {
       this.#state = "working";
       this.host.discard();
+      this.host.ended?.(this.session.protocolErrors);
       this.stream.close();
     }
     const { host, user, tls } = this.caller;
@@ -147,11 +149,12 @@ export class Connection {
     return this.#buffer = wanted === LARGE ? spare.pop() ?? new Uint8Array(LARGE) : new Uint8Array(SMALL);
   }
 
-  /** Waits before the greeting; true when the peer did not. */
-  async #speaksFirst(): Promise<boolean> {
+  /** Waits before the greeting, `more` milliseconds longer than with others; true when the peer did not. */
+  async #speaksFirst(more: number): Promise<boolean> {
     this.#pending = this.stream.read(this.#room());
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const waited = new Promise<undefined>((done) => timer = setTimeout(done, this.settings.greetDelay, undefined));
+    const wait = this.settings.greetDelay + more;
+    const waited = new Promise<undefined>((done) => timer = setTimeout(done, wait, undefined));
     const first = await Promise.race([this.#pending, waited]).finally(() => clearTimeout(timer));
     return first instanceof Uint8Array;
   }
@@ -206,9 +209,12 @@ export class Connection {
           case "discard":
             this.host.discard();
             break;
-          case "ask":
-            next = this.session.answer(await this.#answer(effect.question));
+          case "ask": {
+            const said = await this.#answer(effect.question);
+            const early = effect.question.about === "client" && await this.#speaksFirst(said.delay ?? 0);
+            next = early ? this.session.receive(EMPTY) : this.session.answer(said);
             break;
+          }
           case "startTls":
             await this.#flush();
             await this.#handshake();

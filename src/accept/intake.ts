@@ -3,6 +3,7 @@
  * Only when body and envelope are on disk does it say 250.
  */
 
+import type { Judged, Message, SpamLimit } from "../check/scrutiny.ts";
 import { receivedLine } from "../check/trace.ts";
 import type { Log } from "../log.ts";
 import type { Content, Envelope, Recipient, Source, Target } from "../queue/entry.ts";
@@ -10,8 +11,9 @@ import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
-import { type Header, type HeaderLimits, type HeaderProblem, readHeader } from "../smtp/headers.ts";
-import { type Reply, reply } from "../smtp/reply.ts";
+import { type Header, type HeaderLimits, type HeaderProblem, readHeader, withoutFields } from "../smtp/headers.ts";
+import { because, type Reply, reply } from "../smtp/reply.ts";
+import type { Step } from "../store/stories.ts";
 import type { Caller } from "./caller.ts";
 import { complete, isMailbox, originator, prepend, refuseStranger } from "./originate.ts";
 
@@ -45,22 +47,56 @@ export interface IntakeParts {
 
 /** Looks at what comes from outside (`check/scrutiny`). Undefined: nothing against it. */
 export interface Scrutiny {
+  arrives(): Promise<{ readonly refusal?: Reply; /** Milliseconds that the greeting waits. */ readonly delay: number }>;
+  hello(hello: Hello): Promise<Reply | undefined>;
   sender(sender: Sender, hello: Hello): Promise<Reply | undefined>;
-  /** `start` holds the header; `read` gives all of the message, when it has to be looked at. */
-  message(
-    message: { readonly start: Uint8Array; readonly size: number; readonly read: () => Promise<Uint8Array> },
-  ): Promise<Reply | undefined>;
+  unknownRecipient(): void;
+  message(message: Message): Promise<Judged>;
+  /** The message is ours. */
+  accepted(): void;
+  /** What was found so far. */
+  steps(): readonly Step[];
+  ended(protocolErrors: number): void;
+}
+
+/** Mail of our own users is not looked at like that of strangers. */
+export const TRUSTING: Scrutiny = {
+  arrives: () => Promise.resolve({ delay: 0 }),
+  hello: () => Promise.resolve(undefined),
+  sender: () => Promise.resolve(undefined),
+  unknownRecipient: () => {},
+  message: () => Promise.resolve({ score: -Infinity, trace: "", foreign: [] }),
+  accepted: () => {},
+  steps: () => [],
+  ended: () => {},
+};
+
+/** A place that mail for an address gets to. */
+export interface Destination {
+  readonly target: Target;
+  /** Held against what comes from outside. */
+  readonly spam?: SpamLimit & {
+    /** Where it goes instead, when others want a message that is spam here. */ readonly junk: Target;
+  };
 }
 
 /** A recipient that was accepted, and what it leads to. */
 export interface Accepted {
   /** As the sender wrote it. */
   readonly address: string;
-  readonly targets: readonly Target[];
+  readonly destinations: readonly Destination[];
   readonly notify?: Recipient["notify"];
   readonly orcpt?: string;
 }
 
+/** The beginning of a message as it will be stored, the trace fields that go on top of it, and its spam score. */
+interface Prepared {
+  readonly start: Uint8Array;
+  readonly trace: string;
+  readonly score: number;
+}
+
+const TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: this message goes in circles");
 const STORE_FAILED = reply(452, "4.3.1", "Cannot store the message now: try again later");
 const SIGNING_FAILED = reply(451, "4.3.0", "Cannot sign the message now: try again later");
 const LIMIT_REACHED = reply(452, "4.7.1", "You have sent as much as you may in a day: try again tomorrow");
@@ -103,34 +139,23 @@ export class Intake {
     if (typeof header === "string") return HEADER_REFUSALS[header];
     if (header.end === draft.start.length && draft.size > draft.start.length) return HEADER_REFUSALS["too large"];
     const hops = header.fields.reduce((count, { name }) => name === "received" ? count + 1 : count, 0);
-    if (hops > this.#parts.limits.maxHops) return reply(554, "5.4.6", "Too many hops: this message goes in circles");
+    if (hops > this.#parts.limits.maxHops) return because(TOO_MANY_HOPS, "hops", `${hops} hops`, "limits.max_hops");
 
     const { user } = this.#caller;
     const at = Date.now();
+    const trace = this.#trace(draft, transaction, hello, accepted, at);
     const prepared = user === undefined
-      ? await this.#fromOutside(draft, header)
+      ? await this.#fromOutside(draft, header, { trace, transaction, hello, accepted })
       : await this.#fromUser(user, draft, header, at);
-    if (!(prepared instanceof Uint8Array)) return prepared;
-    const recipients = eachTargetOnce(accepted);
+    if (!("start" in prepared)) return prepared;
+    const recipients = eachTargetOnce(accepted, prepared.score);
     // A message that leads nowhere would be done at once, and lost: never answer 250 to it.
     if (recipients.length === 0) throw new Error(`nobody is to get ${draft.id}`);
     if (user !== undefined && !await this.#parts.countSent(user, accepted.length)) return LIMIT_REACHED;
     const envelope = envelopeOf(transaction, recipients, this.#source(), at);
-    const [only, ...others] = accepted;
-    const trace = receivedLine({
-      hello,
-      host: this.#caller.host,
-      ...(this.#caller.tls && { tls: this.#caller.tls }),
-      authenticated: user !== undefined,
-      smtputf8: transaction.sender.smtputf8,
-      by: this.#parts.hostname,
-      id: draft.id,
-      ...(only && others.length === 0 && { recipient: only.address }),
-      at,
-    });
     let entry: Entry;
     try {
-      entry = await draft.commit(envelope, prepend(trace, prepared));
+      entry = await draft.commit(envelope, prepend(trace + prepared.trace, prepared.start));
     } catch (error) {
       this.#log("error", "store-failed", {
         id: draft.id,
@@ -147,16 +172,56 @@ export class Intake {
       // It is on disk and ours, and the next start will find it: any other answer than 250 would bring a second one.
       this.#log("error", "queue-failed", { id, error: error instanceof Error ? error.message : String(error) });
     }
+    if (user === undefined) this.#scrutiny.accepted();
     this.#log("info", "message-queued", { id, from: envelope.sender, recipients: accepted.length, size, user });
     return reply(250, "2.0.0", `Queued as ${id}`);
   }
 
-  async #fromOutside(draft: Draft, header: Header): Promise<Uint8Array | Reply> {
-    const { start, size } = draft;
-    const refusal = await this.#scrutiny.message({ start, size, read: () => wholeOf(draft, start, size) });
-    if (refusal) return refusal;
+  #trace(draft: Draft, { sender }: Transaction, hello: Hello, accepted: readonly Accepted[], at: number): string {
+    const { host, tls, user } = this.#caller, [only, ...others] = accepted;
+    return receivedLine({
+      hello,
+      host,
+      ...(tls && { tls }),
+      authenticated: user !== undefined,
+      smtputf8: sender.smtputf8,
+      by: this.#parts.hostname,
+      id: draft.id,
+      ...(only && others.length === 0 && { recipient: only.address }),
+      at,
+    });
+  }
+
+  async #fromOutside(
+    draft: Draft,
+    header: Header,
+    { trace, transaction: { sender: { path } }, hello, accepted }: {
+      readonly trace: string;
+      readonly transaction: Transaction;
+      readonly hello: Hello;
+      readonly accepted: readonly Accepted[];
+    },
+  ): Promise<Prepared | Reply> {
+    const { id, start, size } = draft;
+    const judged = await this.#scrutiny.message({
+      id,
+      start,
+      header,
+      size,
+      read: () => wholeOf(draft, start, size),
+      received: trace,
+      sender: path === null ? "" : formatMailbox(path),
+      hello: hello.name,
+      recipients: accepted.map(({ address, destinations }) => ({
+        address,
+        limits: destinations.flatMap(({ spam }) => spam ?? []),
+      })),
+    });
+    if (judged.refusal) return judged.refusal;
+    const { score } = judged, kept = withoutFields(start, judged.foreign);
     // Text that has no header at all gets the empty line that makes our trace lines one.
-    return header.fields.length === 0 && header.end < start.length && start[0] !== 13 ? prepend("\r\n", start) : start;
+    const bare = header.fields.length === 0 && header.end < start.length && start[0] !== 13;
+    return { start: bare ? prepend("\r\n", kept) : kept, trace: judged.trace, score };
   }
 
   async #fromUser(
@@ -164,7 +229,7 @@ export class Intake {
     draft: Draft,
     header: Header,
     at: number,
-  ): Promise<Uint8Array | Reply> {
+  ): Promise<Prepared | Reply> {
     const from = originator(draft.start, header);
     if (!isMailbox(from)) return from;
     const may = await this.#parts.maySendAs(user, from);
@@ -174,7 +239,7 @@ export class Intake {
     try {
       const size = draft.size - draft.start.length + completed.length;
       const signature = await this.#parts.sign(from.domain, size, () => wholeOf(draft, completed, size));
-      return signature === "" ? completed : prepend(signature, completed);
+      return { start: completed, trace: signature, score: -Infinity };
     } catch (error) {
       this.#log("error", "signing-failed", {
         id: draft.id,
@@ -195,10 +260,23 @@ export class Intake {
 }
 
 const HEADER_REFUSALS: Readonly<Record<HeaderProblem, Reply>> = {
-  "too large": reply(554, "5.6.0", "The header is too large"),
-  "too many fields": reply(554, "5.6.0", "The header has too many fields"),
-  "folded too often": reply(554, "5.6.0", "A header field is folded into too many lines"),
-  "bare line end": reply(554, "5.6.0", "The header holds a CR or LF that is not part of CRLF"),
+  "too large": because(reply(554, "5.6.0", "The header is too large"), "header", "too large", "limits.max_header"),
+  "too many fields": because(
+    reply(554, "5.6.0", "The header has too many fields"),
+    "header",
+    "too many fields",
+    "limits.max_header_fields",
+  ),
+  "folded too often": because(
+    reply(554, "5.6.0", "A header field is folded into too many lines"),
+    "header",
+    "a field of more than 500 lines",
+  ),
+  "bare line end": because(
+    reply(554, "5.6.0", "The header holds a CR or LF that is not part of CRLF"),
+    "header",
+    "a bare CR or LF",
+  ),
 };
 
 function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], source: Source, at: number): Envelope {
@@ -214,17 +292,25 @@ function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], s
   };
 }
 
-/** However many of its names a message was sent to, a mailbox gets one copy. */
-export function eachTargetOnce(accepted: readonly Accepted[]): Recipient[] {
+/**
+ * However many of its names a message was sent to, a mailbox gets one copy. Where its score is over the limit, it gets
+ * into the junk instead: it came only because others want it, and what is spam is not forwarded.
+ */
+export function eachTargetOnce(accepted: readonly Accepted[], score = -Infinity): Recipient[] {
   const seen = new Map<string, Recipient>();
-  for (const { address, targets, notify, orcpt } of accepted) {
-    for (const target of targets) {
+  for (const { address, destinations, notify, orcpt } of accepted) {
+    for (const { target: wanted, spam } of destinations) {
+      const target = spam !== undefined && score > spam.limit ? spammed(spam.junk, score) : wanted;
       const key = JSON.stringify(target);
       if (seen.has(key)) continue;
       seen.set(key, { address, target, ...(notify && { notify }), ...(orcpt !== undefined && { orcpt }) });
     }
   }
   return [...seen.values()];
+}
+
+function spammed(junk: Target, score: number): Target {
+  return junk.to === "maildir" ? { ...junk, spam: score } : junk;
 }
 
 /** The message with its completed beginning, in one piece. */

@@ -1,81 +1,314 @@
-/** One connection from outside under scrutiny: what was found at MAIL is remembered until the end of the message. */
+/**
+ * One connection from outside under scrutiny: what was found when it came, at HELO and at MAIL is remembered until the
+ * end of each message, and all of it together is judged there. Look-ups that decide nothing yet run meanwhile.
+ */
 
 import type { Dns } from "../dns/records.ts";
 import type { Log } from "../log.ts";
 import { formatMailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello } from "../smtp/effect.ts";
-import type { Reply } from "../smtp/reply.ts";
+import type { Field, Header } from "../smtp/headers.ts";
+import { closing, formatReply, type Reply } from "../smtp/reply.ts";
+import type { Step } from "../store/stories.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";
-import { checkDkim, checkSpf, type SpfFinding } from "./authenticity.ts";
-import { judgeSender, judgeUnsigned, type SpfSetting, wantsSignatures } from "./verdict.ts";
+import { authenticationResults, foreignResults, receivedSpf } from "./authentication_results.ts";
+import { checkDkim } from "./dkim.ts";
+import { checkDmarc } from "./dmarc.ts";
+import { type Blocklist, checkDnsbl, type Listing } from "./dnsbl.ts";
+import { type Findings, signatureFails, survives } from "./findings.ts";
+import { checkHelo, type HeloFinding } from "./helo.ts";
+import { arrivalStep, type Reputation, type Visit } from "./reputation.ts";
+import type { Score, ScoredMessage } from "./score.ts";
+import { formatParts, scoreParts, type Scoring, sumOf, type Weights } from "./spam_score.ts";
+import type { Claim, SpfFinding } from "./spf.ts";
+import { findingSteps } from "./steps.ts";
+import * as verdict from "./verdict.ts";
 
 export interface ScrutinyParts {
-  readonly spf: SpfSetting;
+  readonly settings: verdict.VerdictSettings;
+  readonly dnsbl: readonly Blocklist[];
+  readonly weights: Weights;
+  readonly scoring: Scoring;
+  readonly scorer?: { score(message: ScoredMessage): Promise<Score> } | undefined;
+  readonly reputation: Reputation;
   /** Our name. */
   readonly hostname: string;
   readonly dns: Dns;
+  readonly spf: { check(claim: Claim): Promise<SpfFinding> };
   /** Verifies signatures on another thread. */
   readonly verify: (request: VerifyRequest) => Promise<readonly Signature[]>;
-  /** For a long message, which is in memory as a whole while its signatures are verified. */
+  /** For a long message, which is in memory as a whole while it is looked at. */
   readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
   readonly log: Log;
 }
 
 /** What a message begins with, how long it is, and how to get all of it. */
 export interface Message {
+  readonly id: string;
   readonly start: Uint8Array;
+  readonly header: Header;
   readonly size: number;
   readonly read: () => Promise<Uint8Array>;
+  /** Our Received line. */
+  readonly received: string;
+  readonly sender: string;
+  readonly hello: string;
+  readonly recipients: readonly { readonly address: string; readonly limits: readonly SpamLimit[] }[];
 }
+
+/** Of one place a message gets to. */
+export interface SpamLimit {
+  readonly limit: number;
+  /** Spam of one host above this number bans it. */
+  readonly times: number;
+}
+
+export interface Judged {
+  readonly refusal?: Reply;
+  readonly score: number;
+  /** Trace lines to put on top, and the fields that claim to be ours. */
+  readonly trace: string;
+  readonly foreign: readonly Field[];
+}
+
+/** Milliseconds for the look-ups about the host, and for those about one message together. */
+const HOST_BUDGET = 20_000;
 
 export class Scrutiny {
   readonly #parts: ScrutinyParts;
   readonly #peer: { readonly id: string; readonly host: string };
-  #spf: SpfFinding | undefined;
+  readonly #visit: Visit | undefined;
+  readonly #ended = new AbortController();
+  #arrivalStep: Step | undefined;
+  #neighbours: string | undefined;
+  #listings: Promise<readonly Listing[]> = Promise.resolve([]);
+  #helo: Promise<HeloFinding> | undefined;
+  #heloFound: HeloFinding | undefined;
+  #spf: Promise<SpfFinding> | undefined;
+  #findings: Findings = { listings: [] };
+  #spamStep: Step | undefined;
+  #would: readonly Step[] = [];
 
   constructor(parts: ScrutinyParts, peer: { readonly id: string; readonly host: string }) {
     this.#parts = parts;
     this.#peer = peer;
+    this.#visit = parts.reputation.visit(peer);
+  }
+
+  /** It has connected. A refusal is said instead of the greeting; `delay`: milliseconds that the greeting waits. */
+  async arrives(): Promise<{ readonly refusal?: Reply; readonly delay: number }> {
+    const { dns, dnsbl } = this.#parts, visit = this.#visit, arrival = await visit?.arrive();
+    if (visit === undefined || arrival === undefined) this.#arrivalStep = NOT_JUDGED;
+    else this.#arrivalStep = arrivalStep(arrival, visit.isEnforced);
+    if (arrival?.standing.is === "slow") this.#neighbours = arrival.standing.numbers;
+    if (arrival?.refusal !== undefined) return { refusal: arrival.refusal, delay: 0 };
+    if (dnsbl.length > 0) this.#listings = this.#within((signal) => checkDnsbl(this.#peer.host, dnsbl, dns, signal));
+    return { delay: arrival?.delay ?? 0 };
+  }
+
+  /** It says what it is called. Waits for the DNS only when that decides. */
+  async hello({ name }: Hello): Promise<Reply | undefined> {
+    const { settings, dns } = this.#parts, visit = this.#visit;
+    visit?.hello(name);
+    this.#heloFound = undefined;
+    const isClassic = visit?.isClassic === true;
+    if (settings.helo === "off" && !isClassic) return this.#helo = undefined;
+    const helo = this.#within((signal) => checkHelo(name, this.#peer.host, dns, signal)).then((found) => {
+      if (found.result === "mismatch") visit?.misnamed();
+      return this.#heloFound = found;
+    });
+    this.#helo = helo;
+    if (settings.helo !== "reject" && !isClassic) return undefined;
+    const found = await helo, refusal = verdict.judgeHelo(settings.helo, found);
+    if (refusal !== undefined || !isClassic || found.result !== "mismatch") return refusal;
+    return this.#byReputation(closing(verdict.heloFailed(found, "seen hosts: name", "reputation.rules")));
   }
 
   /** At MAIL. Undefined: go on. */
   async sender({ path }: Sender, hello: Hello): Promise<Reply | undefined> {
+    const { settings, spf } = this.#parts;
     this.#spf = undefined;
-    if (this.#parts.spf === "off") return undefined;
+    this.#findings = { listings: [] };
+    this.#spamStep = undefined;
+    this.#would = [];
+    if (settings.spf === "off") return undefined;
     const sender = path === null ? "" : formatMailbox(path);
-    this.#spf = await checkSpf(
-      { host: this.#peer.host, hello: hello.name, sender },
-      this.#parts.dns,
-      this.#parts.hostname,
-    );
-    const { result, domain } = this.#spf;
-    this.#parts.log("info", "spf-checked", { connection: this.#peer.id, host: this.#peer.host, domain, result });
-    return judgeSender(this.#parts.spf, this.#spf);
+    this.#spf = spf.check({ host: this.#peer.host, hello: hello.name, sender });
+    if (!verdict.decidesAtMail(settings.spf)) return undefined;
+    const found = await this.#spf, refusal = verdict.judgeSender(settings.spf, found);
+    this.#findings = { listings: [], helo: this.#heloFound, spf: found };
+    // The message will not come, so that no signature can speak for it: what is forged is forged.
+    if (refusal !== undefined && found.result === "fail") {
+      await this.#visit?.shows({ forged: found.domain, spfFails: true, dkimFails: false, dmarcFails: false });
+    }
+    return refusal;
+  }
+
+  unknownRecipient(): void {
+    this.#visit?.unknownRecipient();
   }
 
   /** At the end of the message, which is read only when it has to be. */
-  async message(message: Message): Promise<Reply | undefined> {
-    const spf = this.#spf;
-    if (spf === undefined || !wantsSignatures(this.#parts.spf, spf)) return undefined;
-    return judgeUnsigned(spf, await this.#survives(message));
+  async message(message: Message): Promise<Judged> {
+    const { settings } = this.#parts, findings = this.#findings = await this.#find(message);
+    const { spf, dmarc } = findings;
+    const spfFails = spf?.result === "fail", survived = spfFails ? survives(findings) : "yes";
+    const shown = {
+      spfFails,
+      forged: spfFails && survived === "no" ? spf.domain : undefined,
+      dkimFails: signatureFails(findings) !== undefined,
+      dmarcFails: dmarc?.result === "fail",
+    };
+    await this.#visit?.shows(shown);
+    const refusal = verdict.judgeMessage(settings, findings) ?? this.#classic(findings);
+    if (refusal !== undefined) return { refusal, score: 0, trace: "", foreign: [] };
+    return await this.#judgeSpam(message, findings);
   }
 
-  /** Mail that others have forwarded fails SPF and is genuine all the same when its author's signature holds. */
-  async #survives({ start, size, read }: Message): Promise<"yes" | "no" | "cannot tell"> {
-    const { dns, verify, inTurn } = this.#parts;
-    try {
-      const isLong = size > start.length;
-      const signatures = await checkDkim(start, dns, read, verify, isLong ? inTurn : undefined);
-      const aligned = signatures.filter(({ aligned }) => aligned);
-      for (const { domain, result } of signatures) {
-        this.#parts.log("info", "dkim-checked", { connection: this.#peer.id, host: this.#peer.host, domain, result });
+  /** It is ours. */
+  accepted(): void {
+    this.#visit?.accepted();
+  }
+
+  /** What was found so far, for the story; those steps first that came first. */
+  steps(): readonly Step[] {
+    const known = { ...this.#findings, helo: this.#findings.helo ?? this.#heloFound };
+    return [
+      ...this.#arrivalStep === undefined ? [] : [this.#arrivalStep],
+      ...findingSteps(known, this.#parts.settings),
+      ...this.#would,
+      ...this.#spamStep === undefined ? [] : [this.#spamStep],
+    ];
+  }
+
+  ended(protocolErrors: number): void {
+    this.#ended.abort();
+    this.#visit?.protocolErrors(protocolErrors);
+  }
+
+  async #find(message: Message): Promise<Findings> {
+    const { settings, dns, verify, inTurn, log } = this.#parts, { start, size, read, header } = message;
+    const [helo, spf, listings] = await Promise.all([this.#helo, this.#spf, this.#listings]);
+    const isClassic = this.#visit?.isClassic === true;
+    let signatures: readonly Signature[] | undefined;
+    if (verdict.wantsSignatures(settings, spf, isClassic)) {
+      // Of no use for a message that brings none, which is most of the spam.
+      const has = header.fields.some(({ name }) => name === "dkim-signature");
+      try {
+        signatures = has ? await checkDkim(start, dns, read, verify, size > start.length ? inTurn : undefined) : [];
+      } catch (error) {
+        log("error", "dkim-check-failed", { connection: this.#peer.id, error: String(error) });
+        signatures = [{ domain: "", selector: "", result: "temperror", aligned: true, reason: "not verified in time" }];
       }
-      if (aligned.some(({ result }) => result === "pass")) return "yes";
-      return aligned.some(({ result }) => result === "temperror") ? "cannot tell" : "no";
-    } catch (error) {
-      this.#parts.log("error", "dkim-check-failed", { connection: this.#peer.id, error: String(error) });
-      return "cannot tell";
+    }
+    const dmarc = settings.dmarc === "off"
+      ? undefined
+      : await checkDmarc({ start, spf, signatures: signatures ?? [] }, dns);
+    for (const { domain, result } of signatures ?? []) {
+      log("debug", "dkim-checked", { connection: this.#peer.id, host: this.#peer.host, domain, result });
+    }
+    return { helo, spf, signatures, dmarc, listings, neighbours: this.#neighbours };
+  }
+
+  /** Rule 4 of the seen-hosts algorithm. */
+  #classic(findings: Findings): Reply | undefined {
+    if (this.#visit?.isClassic !== true) return undefined;
+    const { spf } = findings;
+    const refusal = spf?.result === "fail"
+      ? verdict.spfFailed(spf, "seen hosts: SPF", "reputation.rules")
+      : verdict.dkimFailed(findings, "seen hosts: DKIM", "reputation.rules");
+    return refusal && this.#byReputation(refusal);
+  }
+
+  /** In observe mode it is only noted. */
+  #byReputation(refusal: Reply): Reply | undefined {
+    if (this.#visit?.isEnforced) return refusal;
+    const { rule = "seen hosts", found = "" } = refusal.because ?? {};
+    const would = `would have been refused: ${formatReply(refusal).trim()}`;
+    this.#would = [...this.#would, { check: rule, found, setting: "reputation.mode", would }];
+    return undefined;
+  }
+
+  async #judgeSpam(message: Message, findings: Findings): Promise<Judged> {
+    const { weights, scoring, hostname } = this.#parts;
+    const score = await this.#ask(message);
+    this.#findings = { ...findings, score };
+    const parts = scoreParts(this.#findings, weights, scoring), sum = sumOf(parts), text = formatParts(parts);
+    const limits = message.recipients.flatMap(({ limits }) => limits);
+    const over = limits.filter(({ limit }) => sum > limit);
+    const highest = Math.max(...limits.map(({ limit }) => limit));
+    if (scoring !== "off") {
+      this.#spamStep = { check: "spam", found: `${text}; the limit is ${highest}`, setting: "checks.spam_limit" };
+      await this.#visit?.scored(over.length > 0, Math.min(...over.map(({ times }) => times)));
+    }
+    const isSpam = scoring !== "off" && limits.length > 0 && over.length === limits.length;
+    if (isSpam) return { refusal: verdict.spamRefused(sum, text, highest), score: sum, trace: "", foreign: [] };
+    return {
+      score: scoring === "off" ? -Infinity : sum,
+      trace: this.#trace(message, findings),
+      foreign: foreignResults(message.start, message.header, hostname),
+    };
+  }
+
+  #trace({ sender, hello }: Message, { spf, signatures, dmarc, helo }: Findings): string {
+    const { hostname, settings } = this.#parts;
+    if (spf === undefined && signatures === undefined && dmarc === undefined && helo === undefined) return "";
+    const results = authenticationResults({
+      by: hostname,
+      spf,
+      // Two From fields, or a header nobody can read: there may be signatures, and nothing can be said of them.
+      ...(settings.dkim !== "off" && { signatures }),
+      dmarc,
+      helo: helo && { result: HELO_WORDS[helo.result], name: helo.name },
+    });
+    const claim = { host: this.#peer.host, hello, sender };
+    return results + (spf === undefined ? "" : receivedSpf(spf, claim, hostname));
+  }
+
+  async #ask({ id, start, size, read, received, sender, hello, recipients }: Message): Promise<Score | undefined> {
+    const { scorer, hostname, inTurn, log } = this.#parts;
+    if (scorer === undefined) return undefined;
+    const ask = async () => {
+      const whole = await read(), head = new TextEncoder().encode(received);
+      const bytes = new Uint8Array(head.length + whole.length);
+      bytes.set(head);
+      bytes.set(whole, head.length);
+      return await scorer.score({
+        bytes,
+        ip: this.#peer.host,
+        helo: hello,
+        sender,
+        recipients: recipients.map(({ address }) => address),
+        queueId: id,
+        hostname,
+      });
+    };
+    const score = await (size > start.length ? inTurn(ask) : ask());
+    if (score.result === "no answer") {
+      log("warning", "scorer-silent", { connection: this.#peer.id, reason: score.reason });
+    }
+    return score;
+  }
+
+  /** Nobody waits for an answer about a host that is gone. */
+  async #within<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const late = new AbortController();
+    const giveUp = () => late.abort();
+    const timer = setTimeout(giveUp, HOST_BUDGET);
+    this.#ended.signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      return await work(late.signal);
+    } finally {
+      clearTimeout(timer);
+      this.#ended.signal.removeEventListener("abort", giveUp);
     }
   }
 }
+
+const NOT_JUDGED: Step = {
+  check: "reputation",
+  found: "not judged: exempt, or switched off",
+  setting: "reputation.exempt",
+};
+const HELO_WORDS = { match: "pass", mismatch: "fail", none: "none", temperror: "temperror" } as const;

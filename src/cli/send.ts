@@ -1,5 +1,6 @@
 import { loadConfig } from "../config.ts";
 import { silent } from "../log.ts";
+import { openStories } from "../inspection.ts";
 import { openReception } from "../reception.ts";
 import { askServer } from "../status/control.ts";
 import { type Command, DONE, FAILED } from "./arguments.ts";
@@ -30,11 +31,17 @@ export const send: Command = {
     );
     if (answer === "not running") {
       // Into the journal itself: the server finds it when it starts.
-      const reception = await openReception(config, silent, () => {});
+      const stories = openStories(config, silent);
+      const reception = await openReception(config, {
+        log: silent,
+        accepted: () => {},
+        tell: (decision) => stories.decision(decision),
+      });
       try {
         out((await reception.submit({ message, ...request })).lines.join(" "));
       } finally {
         await reception.close();
+        await stories.close();
       }
       return DONE;
     }

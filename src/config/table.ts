@@ -179,7 +179,7 @@ export function formatToml(value: Toml): string {
 
 /** The TOML parser gives integers as bigint, so that 5 and 5.0 can be told apart. */
 function asParsed(value: Toml): unknown {
-  if (typeof value === "number") return BigInt(value);
+  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
   return Array.isArray(value) ? value.map(asParsed) : value;
 }
 

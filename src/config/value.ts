@@ -31,6 +31,18 @@ export function whole(least: number, most: number): Kind<number> {
   };
 }
 
+/** A number from `least` to `most`, with or without a fraction. */
+export function decimal(least: number, most: number): Kind<number> {
+  return {
+    read(raw, place) {
+      const value = typeof raw === "bigint" ? Number(raw) : raw;
+      if (typeof value === "number" && value >= least && value <= most) return value;
+      const hint = typeof raw === "string" && /^-?\d+(\.\d+)?$/.test(raw) ? `; write ${raw} without quotes` : "";
+      return place.fail(`must be a number from ${least} to ${most}, got ${show(raw)}${hint}`);
+    },
+  };
+}
+
 /** Bytes. The bounds are written like the value. */
 export function size(least: string, most: string): Kind<number> {
   return quantity("size", "25MiB", SIZES, least, most);

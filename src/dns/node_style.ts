@@ -18,7 +18,7 @@ export class NodeStyleError extends Error {
 }
 
 /** `limits.signal` is the budget of all questions that are asked through this one function. */
-export function nodeStyle(dns: Dns, limits: Limits = {}): NodeStyleResolve {
+export function nodeStyle(dns: Pick<Dns, "ask" | "txt">, limits: Limits = {}): NodeStyleResolve {
   return async (name, type) => {
     switch (type) {
       case "A":
@@ -31,7 +31,7 @@ export function nodeStyle(dns: Dns, limits: Limits = {}): NodeStyleResolve {
       case "TXT":
         return records(await dns.txt(name, limits), name, type).map((text) => [text]);
       case "MX":
-        return records(await dns.mx(name, limits), name, type).map(nodeMx);
+        return records(await dns.ask("MX", name, limits), name, type).map(nodeMx);
       default:
         throw new NodeStyleError("ENOTIMP", `Cannot look up ${type} of ${name}: not a type that mail checks need`);
     }

@@ -71,7 +71,7 @@ export interface Dns {
   a(name: string, limits?: Limits): Promise<Lookup<string>>;
   /** IPv6 addresses of a host. */
   aaaa(name: string, limits?: Limits): Promise<Lookup<string>>;
-  /** Mail exchanges in the order of the answer, not sorted by preference. */
+  /** Mail exchanges in the order of the answer, not sorted by preference; only those that can be hosts. */
   mx(name: string, limits?: Limits): Promise<Lookup<Mx>>;
   /** One string for each record. */
   txt(name: string, limits?: Limits): Promise<Lookup<string>>;

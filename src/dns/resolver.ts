@@ -5,7 +5,7 @@
 
 import { Cache } from "./cache.ts";
 import { askByTcp, askByUdp, type Exchanged } from "./exchange.ts";
-import { parseName, reverseName } from "./name.ts";
+import { isHostName, parseName, reverseName } from "./name.ts";
 import { MAX_CHAIN, type Reading, readReply } from "./reading.ts";
 import type { Data, Dns, DnsRecord, Limits, Lookup, Mx, RecordType, Tlsa } from "./records.ts";
 import { formatServer, type Server } from "./servers.ts";
@@ -60,8 +60,11 @@ export class Resolver implements Dns {
     return this.ask("AAAA", name, limits);
   }
 
-  mx(name: string, limits?: Limits): Promise<Lookup<Mx>> {
-    return this.ask("MX", name, limits);
+  async mx(name: string, limits?: Limits): Promise<Lookup<Mx>> {
+    const found = await this.ask("MX", name, limits);
+    if (found.outcome !== "answer") return found;
+    const records = found.records.filter(({ exchange }) => exchange === "" || isHostName(exchange));
+    return records.length === 0 ? failed("only records that name no host") : { ...found, records };
   }
 
   txt(name: string, limits?: Limits): Promise<Lookup<string>> {

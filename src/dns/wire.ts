@@ -228,7 +228,8 @@ function decodeRecord(bytes: Buffer, at: number, end: number): DnsRecord | undef
     }
     case "MX": {
       const exchange = plain(raw.data.exchange), { preference } = raw.data;
-      return exchange === "" || isHostName(exchange)
+      // SPF asks for exchanges by any name; who sends mail to them takes hosts only (`Resolver.mx`).
+      return exchange === "" || parseName(exchange) === exchange
         ? { ...head, type: "MX", data: { exchange, preference } }
         : undefined;
     }

@@ -29,7 +29,13 @@ export type Notify = "NEVER" | "SUCCESS" | "FAILURE" | "DELAY";
 
 /** Where a copy goes. */
 export type Target =
-  | { readonly to: "maildir"; /** Folder that holds tmp, new and cur. */ readonly path: string }
+  | {
+    readonly to: "maildir";
+    /** Folder that holds tmp, new and cur. */
+    readonly path: string;
+    /** The score for which it lies in a folder of junk. */
+    readonly spam?: number;
+  }
   | { readonly to: "remote"; /** `local@domain`. */ readonly address: string };
 
 /** Who handed the message in. */

@@ -1,7 +1,7 @@
 /** One message along every path of a running `maildemon dev`, each looked for where it has to arrive. */
 
 import { join } from "node:path";
-import { checkDkim } from "../check/authenticity.ts";
+import { checkDkim } from "../check/dkim.ts";
 import type { Dns } from "../dns/records.ts";
 import { WorkerPool } from "../worker/pool.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";

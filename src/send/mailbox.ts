@@ -105,8 +105,9 @@ export class Mailboxes {
 
 /** RFC 5321 §4.4: final delivery says who sent it. Delivered-To is how a loop through another server is found. */
 function traceLines({ envelope }: Job, recipient: number): Uint8Array {
-  const address = envelope.recipients[recipient]?.address ?? "";
-  return utf8.encode(`Return-Path: <${oneLine(envelope.sender)}>\r\nDelivered-To: ${oneLine(address)}\r\n`);
+  const { address = "", target } = envelope.recipients[recipient] ?? {};
+  const spam = target?.to === "maildir" && target.spam !== undefined ? `X-Spam: yes, score=${target.spam}\r\n` : "";
+  return utf8.encode(`Return-Path: <${oneLine(envelope.sender)}>\r\nDelivered-To: ${oneLine(address)}\r\n${spam}`);
 }
 
 /** The message below its trace lines, in buffers of its own that may be given away. The last one says so. */

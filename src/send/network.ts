@@ -1,6 +1,6 @@
 /** Which addresses mail may be sent to. */
 
-import { type Ip, isIn, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
+import { asSeen, type Ip, isIn, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
 
 // RFC 6890 and its successors: none of these can be the address of somebody else's mail server. A domain whose MX
 // points into them would have us talk to ourselves or to the machines behind our firewall.
@@ -23,8 +23,6 @@ const NOT_PUBLIC = networks([
   "ff00::/8",
 ]);
 const LOOPBACK = networks(["127.0.0.0/8", "::1"]);
-// A gateway turns these into the IPv4 address they carry (RFC 6052 §2.1, RFC 3056 §2), so that is the one to judge.
-const NAT64 = networks(["64:ff9b::/96"]), SIX_TO_FOUR = networks(["2002::/16"]);
 
 export interface NetworkSettings {
   /**
@@ -47,7 +45,7 @@ export function openNetworks({ allowPrivate, own }: NetworkSettings): Judge {
   return (address) => {
     const ip = parseIp(address);
     if (ip === undefined) return "private";
-    const faces = [ip, ...carried(ip)];
+    const faces = [ip, asSeen(ip)];
     const ours = networks(own().filter((one) => parseNetwork(one) !== undefined));
     // Named itself, and not only with the network around it: where a message would come back to us is no accident.
     if (allowed.some((one) => isSingle(one) && isIn(ip, one))) return "public";
@@ -78,9 +76,4 @@ function isSingle({ family, length }: Network): boolean {
 
 function among(ip: Ip, list: readonly Network[]): boolean {
   return list.some((network) => isIn(ip, network));
-}
-
-function carried(ip: Ip): Ip[] {
-  if (among(ip, NAT64)) return [{ family: 4, bits: ip.bits & 0xffffffffn }];
-  return among(ip, SIX_TO_FOUR) ? [{ family: 4, bits: (ip.bits >> 80n) & 0xffffffffn }] : [];
 }

@@ -20,6 +20,8 @@ export type Effect =
 export type Question =
   /** May this peer talk to us? The answer is the greeting, or the refusal. */
   | { readonly about: "client" }
+  /** The answer is 250, for which the session says what it offers, or a refusal. */
+  | { readonly about: "hello"; readonly hello: Hello }
   | Credentials
   | Exchange
   | { readonly about: "sender"; readonly sender: Sender; readonly hello: Hello }

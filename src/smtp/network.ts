@@ -82,6 +82,16 @@ export function isIn(ip: Ip, network: Network): boolean {
   return ip.family === network.family && prefixOf(ip, network.length).bits === network.bits;
 }
 
+/** A gateway turns these into the IPv4 address they carry: RFC 6052 §2.1 (NAT64), RFC 3056 §2 (6to4). */
+const NAT64: Network = { family: 6, bits: 0x64ff9bn << 96n, length: 96 };
+const SIX_TO_FOUR: Network = { family: 6, bits: 0x2002n << 112n, length: 16 };
+
+/** Who is behind an address: the IPv4 address inside a NAT64 or 6to4 one. (`parseIp` has undressed the mapped ones.) */
+export function asSeen(ip: Ip): Ip {
+  if (isIn(ip, NAT64)) return { family: 4, bits: ip.bits & 0xffffffffn };
+  return isIn(ip, SIX_TO_FOUR) ? { family: 4, bits: (ip.bits >> 80n) & 0xffffffffn } : ip;
+}
+
 /** RFC 5952: lower case, the first longest run of at least two zero groups as `::`. */
 export function formatIp({ family, bits }: Ip): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((shift) => (bits >> shift) & 255n).join(".");

@@ -9,12 +9,31 @@ export interface Reply {
   readonly lines: readonly string[];
   /** The connection ends after this reply. 421 always ends it. */
   readonly close?: true;
+  /** Milliseconds that a greeting keeps its peer waiting. */
+  readonly delay?: number;
+  /** Why it is a refusal: for the story of the message, never for the peer. */
+  readonly because?: Cause;
+}
+
+/** What decided, in the words of `maildemon why`. */
+export interface Cause {
+  /** `spf`, `ban`, `unknown recipient`. */
+  readonly rule: string;
+  /** The values it had before it. Holds what peers said, as they said it. */
+  readonly found: string;
+  /** The key of the configuration, `checks.spf`; absent when no setting could have decided otherwise. */
+  readonly setting?: string;
 }
 
 /** `reply(250, "2.1.0", "Sender accepted")`. An empty `enhanced` means none. */
 export function reply(code: number, enhanced: string, ...lines: readonly string[]): Reply {
   const said = lines.length > 0 ? lines : [""];
   return enhanced === "" ? { code, lines: said } : { code, enhanced, lines: said };
+}
+
+/** The same reply with its reason. */
+export function because(said: Reply, rule: string, found: string, setting?: string): Reply {
+  return { ...said, because: { rule, found, ...(setting !== undefined && { setting }) } };
 }
 
 /** The same reply, after which the connection ends. */

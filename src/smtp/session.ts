@@ -64,6 +64,7 @@ export class Session {
   #arrival: Arrival | undefined;
   #messages = 0;
   #errors = 0;
+  #protocolErrors = 0;
   #idle = 0;
   #effects: Effect[] = [];
 
@@ -75,6 +76,11 @@ export class Session {
   /** True while a message is on its way in: the connection reads bigger pieces then and watches their rate. */
   get receivesMessage(): boolean {
     return this.#mode.reads === "data" || this.#mode.reads === "chunk";
+  }
+
+  /** Refusals for the form or the order of what was said. */
+  get protocolErrors(): number {
+    return this.#protocolErrors;
   }
 
   open(): Effect[] {
@@ -102,6 +108,10 @@ export class Session {
       case "client":
         this.#greeted = true;
         this.#send(isPositive(said) ? said : closing(said));
+        break;
+      case "hello":
+        if (isPositive(said)) this.#welcome(question.hello);
+        else this.#reply(said);
         break;
       case "credentials":
       case "exchange":
@@ -278,6 +288,10 @@ export class Session {
     // Like RSET it ends a transaction: MAIL and EHLO by turns would go on without end, a look-up each.
     if (++this.#idle > MAX_IDLE_COMMANDS) return this.#send(say.TOO_MANY_COMMANDS);
     this.#endTransaction();
+    this.#ask({ about: "hello", hello });
+  }
+
+  #welcome(hello: Hello): void {
     this.#hello = hello;
     const { hostname } = this.#settings;
     this.#send(hello.extended ? say.extensions(this.#settings, this.#secure) : reply(250, "", hostname));
@@ -412,6 +426,8 @@ export class Session {
 
   #send(said: Reply): void {
     this.#effects.push({ do: "send", reply: said });
+    // RFC 3463 §3.6: X.5.X is the status of the protocol, whatever the policy may say besides.
+    if (said.enhanced?.startsWith("5.5.")) this.#protocolErrors++;
     if (said.close !== true && said.code !== 421) return;
     this.#endTransaction();
     this.#closed = true;

@@ -1,23 +1,25 @@
 /**
- * Gathered commits. Each commit costs one fsync whatever is in it, so writes that need no check wait while one is
- * under way and go into the next one together: hundreds of writers then pay for a few commits.
+ * Gathered commits. Each commit costs one fsync whatever is in it, so writes wait while one is under way and go into
+ * the next one together: hundreds of writers then pay for a few commits. A group whose check fails harms only itself.
  */
 
 import { serialize } from "node:v8";
 import { commit } from "./kv.ts";
 
 export type Mutation =
+  /** The group is written only if the key still has this versionstamp; null: only if it does not exist. */
+  | { readonly do: "check"; readonly key: Deno.KvKey; readonly versionstamp: string | null }
   | { readonly do: "set"; readonly key: Deno.KvKey; readonly value: unknown; /** Milliseconds. */ expireIn?: number }
   | { readonly do: "delete"; readonly key: Deno.KvKey }
   | { readonly do: "sum"; readonly key: Deno.KvKey; readonly by: bigint };
 
 // What Deno KV allows in one commit, with room for what it adds to each mutation.
-const MAX_MUTATIONS = 1_000, MAX_BYTES = 800 * 1024, MAX_VALUE = 65_536, OVERHEAD = 64;
+const MAX_MUTATIONS = 1_000, MAX_CHECKS = 100, MAX_BYTES = 800 * 1024, MAX_VALUE = 65_536, OVERHEAD = 64;
 
 interface Group {
   readonly mutations: readonly Mutation[];
   readonly bytes: number;
-  readonly stored: () => void;
+  readonly stored: (stamp: string | undefined) => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -32,10 +34,10 @@ export class Commits {
   }
 
   /**
-   * Resolves when all of them are on disk. They stand in one commit, in this order, and behind everything written
-   * before. Rejects when that commit failed, or at once when they can never fit into one; others are not harmed then.
+   * Resolves with their versionstamp when all of them are on disk, or with undefined when a check of theirs did not
+   * hold. They stand in one commit, in this order, and behind everything written before. Rejects when that commit failed, or at once when they can never fit into one; others are not harmed then.
    */
-  write(...mutations: readonly Mutation[]): Promise<void> {
+  write(...mutations: readonly Mutation[]): Promise<string | undefined> {
     if (this.#closed) return Promise.reject(new Error("Cannot write: the store is being closed."));
     let bytes: number;
     try {
@@ -61,8 +63,9 @@ export class Commits {
     while (this.#waiting.length > 0) {
       const groups = this.#take();
       try {
-        await commit(asAtomic(this.#kv, groups));
-        for (const group of groups) group.stored();
+        const stamp = await commit(asAtomic(this.#kv, groups));
+        if (stamp === undefined && groups.length > 1) await this.#oneByOne(groups);
+        else for (const group of groups) group.stored(stamp);
       } catch (error) {
         for (const group of groups) group.failed(error);
       }
@@ -70,13 +73,26 @@ export class Commits {
     this.#running = undefined;
   }
 
+  /** A check of one of them did not hold, and nobody says whose. */
+  async #oneByOne(groups: readonly Group[]): Promise<void> {
+    for (const group of groups) {
+      try {
+        group.stored(await commit(asAtomic(this.#kv, [group])));
+      } catch (error) {
+        group.failed(error);
+      }
+    }
+  }
+
   /** As many whole groups as fit into one commit, at least one. */
   #take(): Group[] {
-    let count = 0, mutations = 0, bytes = 0;
+    let count = 0, mutations = 0, checks = 0, bytes = 0;
     for (const group of this.#waiting) {
+      const checked = group.mutations.filter((mutation) => mutation.do === "check").length;
       mutations += group.mutations.length;
+      checks += checked;
       bytes += group.bytes;
-      if (mutations > MAX_MUTATIONS || bytes > MAX_BYTES) break;
+      if (mutations > MAX_MUTATIONS || checks > MAX_CHECKS || bytes > MAX_BYTES) break;
       count++;
     }
     return this.#waiting.splice(0, count);
@@ -88,6 +104,9 @@ function asAtomic(kv: Deno.Kv, groups: readonly Group[]): Deno.AtomicOperation {
   for (const { mutations } of groups) {
     for (const mutation of mutations) {
       switch (mutation.do) {
+        case "check":
+          change = change.check({ key: mutation.key, versionstamp: mutation.versionstamp });
+          break;
         case "set":
           change = mutation.expireIn === undefined
             ? change.set(mutation.key, mutation.value)

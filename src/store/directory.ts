@@ -48,6 +48,8 @@ export type Resolved =
     readonly targets: readonly Target[];
     /** Logins of the users among whose mail it is. */
     readonly users: readonly string[];
+    /** Whose delivery each target is; an alias that leads elsewhere is nobody's. */
+    readonly owners: ReadonlyMap<Target, User>;
     /** Addresses of ours that it should have reached too and that lead nowhere: for the log. */
     readonly missing: readonly string[];
   }
@@ -57,6 +59,7 @@ export type Resolved =
 export interface Found {
   readonly targets: readonly Target[];
   readonly users: readonly string[];
+  readonly owners: ReadonlyMap<Target, User>;
   readonly missing: readonly string[];
   /** Each as the addresses in order, the first one again at the end. */
   readonly circles: readonly (readonly string[])[];
@@ -90,8 +93,8 @@ export class Directory {
     const found = await follow(this.#people, address, domains, this.#settings);
     // Refused while the sender is still there, rather than kept in part.
     if (found.tooMany) return { known: false, reason: "too many" };
-    const { targets, users, missing } = found;
-    if (targets.length > 0) return { known: true, targets, users, missing };
+    const { targets, users, owners, missing } = found;
+    if (targets.length > 0) return { known: true, targets, users, owners, missing };
     return { known: false, reason: found.circles.length > 0 ? "circle" : found.closed ? "closed" : "unknown" };
   }
 }
@@ -122,6 +125,9 @@ class Walk {
   readonly #seen = new Set<string>();
   readonly #targets = new Map<string, Target>();
   readonly #users = new Set<string>();
+  readonly #owners = new Map<Target, User>();
+  /** The user whose deliveries are followed. */
+  #owner: User | undefined;
   readonly #missing = new Set<string>();
   readonly #circles: string[][] = [];
   #tooMany = false;
@@ -138,6 +144,7 @@ class Walk {
     return {
       targets: [...this.#targets.values()],
       users: [...this.#users],
+      owners: this.#owners,
       missing: [...this.#missing],
       circles: this.#circles,
       tooMany: this.#tooMany,
@@ -206,6 +213,13 @@ class Walk {
     const login = parseMailbox(user.address);
     if (login === undefined) return void this.#missing.add(user.address);
     this.#users.add(user.address);
+    const before = this.#owner;
+    this.#owner = user;
+    await this.#deliveries(user, login, domain, path);
+    this.#owner = before;
+  }
+
+  async #deliveries(user: User, login: Mailbox, domain: Domain, path: readonly Step[]): Promise<void> {
     const own = this.#folder(login);
     const key = `user ${addressKey(login)}`;
     // The domain forwards to a user who has no delivery either: that is where the mail is meant to stay.
@@ -264,7 +278,10 @@ class Walk {
   #add(target: Target): void {
     const key = target.to === "maildir" ? `maildir ${target.path}` : `remote ${remoteKey(target.address)}`;
     if (!this.#targets.has(key) && this.#targets.size >= MAX_TARGETS) this.#tooMany = true;
-    else if (!this.#targets.has(key)) this.#targets.set(key, target);
+    else if (!this.#targets.has(key)) {
+      this.#targets.set(key, target);
+      if (this.#owner !== undefined) this.#owners.set(target, this.#owner);
+    }
   }
 }
 

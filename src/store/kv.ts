@@ -12,6 +12,14 @@
  * | `address` ADDRESSKEY               | Owner (people.ts): a user, an alias  | users.ts aliases.ts |
  * | `sent` LOGIN DAY                   | number of recipients, gone in 2 days | sent.ts             |
  * | `secret` NAME                      | 32 random bytes                      | secrets.ts          |
+ * | `host` NETWORK                     | StoredHost (host_record.ts)          | hosts.ts            |
+ * | `near` NETWORK                     | hosts in it + banned ones × 2^32     | hosts.ts            |
+ * | `release` MS NETWORK               | true: when a ban of `host` ends      | hosts.ts            |
+ * | `counting`                         | how `near` is counted                | host_counting.ts    |
+ * | `born`                             | ms since 1970: the store's first day | born.ts             |
+ * | `strikes` `network` NETWORK        | failed logins (lockouts.ts)          | lockouts.ts         |
+ * | `strikes` `login` LOGINKEY         | the same                             | lockouts.ts         |
+ * | `signed-in` LOGINKEY NETWORK       | ms since 1970, gone in 30 days       | lockouts.ts         |
  */
 
 import { join } from "node:path";
@@ -31,6 +39,17 @@ export const KEY = {
   address: (key: string) => ["address", key],
   sent: (login: string, day: string) => ["sent", login, day],
   secret: (name: string) => ["secret", name],
+  hosts: ["host"],
+  host: (network: Uint8Array) => ["host", network],
+  nears: ["near"],
+  near: (network: Uint8Array) => ["near", network],
+  releases: ["release"],
+  release: (at: number, network: Uint8Array) => ["release", at, network],
+  counting: ["counting"],
+  born: ["born"],
+  strikesOf: (side: string) => ["strikes", side],
+  strikes: (side: string, name: string) => ["strikes", side, name],
+  signedIn: (login: string, network: string) => ["signed-in", login, network],
 } satisfies Record<string, Deno.KvKey | ((...parts: never[]) => Deno.KvKey)>;
 
 function localKey(mailbox: Mailbox): string {
@@ -90,15 +109,16 @@ async function agreeOnSchema(kv: Deno.Kv, where: string): Promise<void> {
 const BUSY_LIMIT = 10_000;
 
 /**
- * Commits, and says whether its checks held. The only way to write: with two processes on one file a commit fails at
+ * Commits. The versionstamp of what was written, or undefined when a check did not hold. The only way to write: with two processes on one file a commit fails at
  * once with "database is locked" whenever the other is writing. Nothing is applied then, so it is safe to try again.
  * Rejects when the file stays locked for ten seconds.
  */
-export async function commit(change: Deno.AtomicOperation): Promise<boolean> {
+export async function commit(change: Deno.AtomicOperation): Promise<string | undefined> {
   const deadline = performance.now() + BUSY_LIMIT;
   for (let wait = 2;; wait = Math.min(wait * 2, 50)) {
     try {
-      return (await change.commit()).ok;
+      const done = await change.commit();
+      return done.ok ? done.versionstamp : undefined;
     } catch (error) {
       if (!isBusy(error) || performance.now() > deadline) throw error;
     }

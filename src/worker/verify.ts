@@ -2,6 +2,7 @@
 
 import { Buffer } from "node:buffer";
 import { dkimVerify } from "mailauth/lib/dkim/verify.js";
+import { printable } from "../check/printable.ts";
 import { serve } from "./serve.ts";
 
 export interface VerifyRequest {
@@ -11,21 +12,59 @@ export interface VerifyRequest {
   readonly keys: ReadonlyMap<string, readonly string[] | string>;
 }
 
+/** RFC 8601 §2.7.1; `none` is no signature at all. */
+export type SignatureResult = "pass" | "fail" | "temperror" | "permerror" | "neutral" | "policy";
+
 export interface Signature {
+  /** `d=` and `s=`; empty when they cannot be read. */
   readonly domain: string;
   readonly selector: string;
-  readonly result: string;
+  /** `a=` */
+  readonly algorithm?: string;
+  readonly result: SignatureResult;
+  /** Why it is not `pass`, for people: one line. */
+  readonly reason?: string;
   /** Its domain is that of From, or of the same organization. */
   readonly aligned: boolean;
 }
 
 interface Verified {
-  readonly results: readonly {
-    readonly signingDomain?: string;
-    readonly selector?: string;
-    readonly status: { readonly result: string; readonly aligned?: string | false; readonly underSized?: number };
-  }[];
+  readonly signingDomain?: string;
+  readonly selector?: string;
+  readonly algo?: string;
+  readonly modulusLength?: number;
+  readonly canonBodyLengthLimited?: boolean;
+  /** As in ISO 8601; null when there is none. */
+  readonly signTime?: string | null;
+  readonly expiresAfter?: string | null;
+  readonly status: {
+    readonly result: string;
+    readonly comment?: string;
+    readonly aligned?: string | false;
+    readonly policy?: Readonly<Record<string, string | undefined>>;
+  };
 }
+
+type Judged = Pick<Signature, "result" | "reason">;
+
+/** RFC 8301 §3.2: below, nothing is verified; above, nobody has to, and it costs the time of many. */
+const MIN_BITS = 1024, MAX_BITS = 4096;
+/**
+ * Milliseconds by which the clock of a signer may be ahead of ours. A machine without NTP drifts by seconds a day; an
+ * honest signature must not fail for that. One that was made for later is still refused today.
+ */
+const CLOCK_SKEW = 5 * 60_000;
+const RESULTS: readonly SignatureResult[] = ["pass", "fail", "temperror", "permerror", "neutral", "policy"];
+/** What the key's owner, not the signature, is to blame for. */
+const KEY_TROUBLE: ReadonlySet<string> = new Set([
+  "no key",
+  "unknown key version",
+  "unknown key type",
+  "invalid public key",
+  "inappropriate hash algorithm",
+  "inappropriate key algorithm",
+  "key not for email",
+]);
 
 if ("WorkerGlobalScope" in globalThis) serve(() => verify);
 
@@ -35,15 +74,36 @@ async function verify({ message, keys }: VerifyRequest): Promise<readonly Signat
     if (typeof found !== "string") return Promise.resolve(found.map((text) => [text]));
     return Promise.reject(Object.assign(new Error(`no key at ${name}`), { code: found }));
   };
-  const { results }: Verified = await dkimVerify(
+  const { results }: { readonly results: readonly Verified[] } = await dkimVerify(
     Buffer.from(message.buffer, message.byteOffset, message.byteLength),
-    { resolver, strict: true, minBitLength: 1024 },
+    // With a sender, Return-Path is not parsed.
+    { resolver, strict: true, minBitLength: MIN_BITS, sender: "<>" },
   );
-  return results.map(({ signingDomain = "", selector = "", status }) => ({
-    domain: signingDomain,
-    selector,
-    // A signature over a part of the body (`l=`) says nothing about the rest.
-    result: status.underSized ? "fail" : status.result,
-    aligned: Boolean(status.aligned),
+  const now = Date.now();
+  // One result, "none", stands for no signature at all.
+  return results.filter(({ status }) => status.result !== "none").map((verified) => ({
+    domain: printable(verified.signingDomain ?? "", 253),
+    selector: printable(verified.selector ?? "", 253),
+    ...(verified.algo === undefined ? {} : { algorithm: printable(verified.algo, 32) }),
+    ...judge(verified, now),
+    aligned: Boolean(verified.status.aligned),
   }));
+}
+
+/** mailauth's result, with what it leaves to its callers. */
+function judge({ status, modulusLength = 0, ...verified }: Verified, now: number): Judged {
+  // What is appended to such a body, and to its MIME structure, is not signed.
+  if (verified.canonBodyLengthLimited) return { result: "fail", reason: "l= leaves the end of the body unsigned" };
+  if (verified.signTime && Date.parse(verified.signTime) > now + CLOCK_SKEW) {
+    return { result: "fail", reason: "signed in the future" };
+  }
+  if (verified.expiresAfter && Date.parse(verified.expiresAfter) < now) return { result: "fail", reason: "expired" };
+  if (modulusLength > MAX_BITS) return { result: "policy", reason: `RSA key of more than ${MAX_BITS} bit` };
+  const result = RESULTS.find((result) => result === status.result) ?? "permerror";
+  if (result === "pass") return { result };
+  const reason = printable(status.comment ?? Object.values(status.policy ?? {}).join(", "), 100);
+  // The code with which check/dkim.ts says that a record is not to be read.
+  if (reason.endsWith("ETOOLONG")) return { result: "permerror", reason: "the key record is too long" };
+  if (KEY_TROUBLE.has(reason)) return { result: "permerror", reason };
+  return { result, reason };
 }

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { Intake, type IntakeParts } from "../../src/accept/intake.ts";
+import { Intake, type IntakeParts, TRUSTING } from "../../src/accept/intake.ts";
 import { silent } from "../../src/log.ts";
 import { Spool } from "../../src/queue/spool.ts";
 import type { Reply } from "../../src/smtp/reply.ts";
 
 const SENDER = { path: null, body: "7BIT", smtputf8: false } as const;
 const HELLO = { name: "client.test", extended: true };
-const TRUSTING = { sender: () => Promise.resolve(undefined), message: () => Promise.resolve(undefined) };
 const CALLER = { id: "1", kind: "mx", host: "192.0.2.1", port: 1 } as const;
 
 /** Hands in one message for these targets; gives the reply (or what was thrown) and how many messages are in the spool. */
@@ -32,7 +31,10 @@ async function handIn(
       TRUSTING,
     );
     await intake.body(new TextEncoder().encode("Subject: x\r\n\r\ny\r\n"));
-    const said = await intake.finish({ sender: SENDER, recipients: [] }, HELLO, [{ address: "ann@dev.test", targets }])
+    const said = await intake.finish({ sender: SENDER, recipients: [] }, HELLO, [{
+      address: "ann@dev.test",
+      destinations: targets.map((target) => ({ target })),
+    }])
       .catch((error: Error) => error);
     return { said, stored: spool.size };
   } finally {

@@ -1,39 +1,65 @@
-/** A Postfix of our own beside the system's, on a free port, with no checks: the peer to measure against. */
+/** A Postfix of our own beside the system's, on a free port: the peer to measure against. */
 
 import { join } from "node:path";
 
 export interface Peer {
+  readonly name: string;
   readonly port: number;
+  /** What does its work: the ids of the processes from which all its others descend. */
+  readonly processes: readonly number[];
+  /** Where the mail lies that it has delivered. */
+  readonly maildir: string;
   /** Messages that it has delivered so far. */
   delivered(): Promise<number>;
   stop(): Promise<void>;
 }
 
+/** What Postfix is to check with; see filters.ts. */
+export interface Filters {
+  /** The socket of a milter. */
+  readonly milter: string;
+  /** A policy service: the program with its arguments, and whose it is. */
+  readonly policy: { readonly argv: string; readonly user: string };
+  /** What all of this Postfix finds in place of /etc/resolv.conf. */
+  readonly resolvConf: string;
+}
+
 /** Needs root, Debian's `postfix` and a folder that others may enter. Mail for anybody@dev.test goes into one Maildir. */
-export async function startPostfix(folder: string, port: number): Promise<Peer> {
+export async function startPostfix(folder: string, port: number, filters?: Filters): Promise<Peer> {
   const config = join(folder, "postfix"), queue = join(folder, "postfix-queue"), data = join(folder, "postfix-data");
-  const mail = join(folder, "postfix-mail");
+  const mail = join(folder, "postfix-mail"), maildir = join(mail, "ann", "new");
   await Deno.mkdir(config, { recursive: true });
   await Deno.mkdir(queue, { recursive: true });
   await Deno.mkdir(data);
   await Deno.mkdir(mail);
   await run("chown", ["postfix", data]);
   await run("chown", ["nobody", mail]);
-  await Deno.writeTextFile(join(config, "main.cf"), mainCf({ queue, data, mail }));
-  await Deno.writeTextFile(join(config, "master.cf"), masterCf(port));
-  await run("postfix", ["-c", config, "start"]);
+  await Deno.writeTextFile(join(config, "main.cf"), mainCf({ queue, data, mail }) + checksIn(filters));
+  await Deno.writeTextFile(join(config, "master.cf"), masterCf(port) + serviceOf(filters));
+  if (filters === undefined) await run("postfix", ["-c", config, "start"]);
+  else await runInItsOwnWorld(filters.resolvConf, ["postfix", "-c", config, "start"]);
   await reached(port);
+  const master = Number((await Deno.readTextFile(join(queue, "pid", "master.pid"))).trim());
   return {
+    name: "Postfix",
     port,
+    processes: [master],
+    maildir,
     async delivered() {
       let count = 0;
       try {
-        for await (const _ of Deno.readDir(join(mail, "ann", "new"))) count++;
+        for await (const _ of Deno.readDir(maildir)) count++;
       } catch { /* nothing yet */ }
       return count;
     },
     stop: () => run("postfix", ["-c", config, "stop"]),
   };
+}
+
+/** The file of the machine stays as it is: only what is started here sees another one in its place. */
+async function runInItsOwnWorld(resolvConf: string, command: readonly string[]): Promise<void> {
+  const script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"';
+  await run("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, resolvConf, ...command]);
 }
 
 function mainCf({ queue, data, mail }: { queue: string; data: string; mail: string }): string {
@@ -64,10 +90,31 @@ disable_dns_lookups = yes
 smtpd_peername_lookup = no
 smtpd_client_connection_count_limit = 0
 smtpd_client_connection_rate_limit = 0
-smtpd_recipient_restrictions = permit_auth_destination, reject
 smtpd_relay_restrictions = permit_auth_destination, reject
 smtpd_timeout = 60s
 `;
+}
+
+/**
+ * As the README.Debian of both packages has it. Who waits between two rounds stays there: a policy service is a Python
+ * that takes long to start, and nobody who is measured shall pay for that.
+ */
+function checksIn(filters: Filters | undefined): string {
+  if (filters === undefined) return "smtpd_recipient_restrictions = permit_auth_destination, reject\n";
+  return `smtpd_recipient_restrictions = reject_unauth_destination, check_policy_service unix:private/policyd-spf, permit
+policyd-spf_time_limit = 3600
+smtpd_policy_service_max_idle = 3600s
+smtpd_policy_service_max_ttl = 3600s
+max_idle = 3600s
+smtpd_milters = unix:${filters.milter}
+milter_default_action = accept
+`;
+}
+
+function serviceOf(filters: Filters | undefined): string {
+  if (filters === undefined) return "";
+  const { argv, user } = filters.policy;
+  return `policyd-spf unix - n n - 0 spawn user=${user} argv=${argv}\n`;
 }
 
 function masterCf(port: number): string {

@@ -252,6 +252,16 @@ export const BROKEN: readonly Broken[] = [
     '[auth]\nmechanisms = ["PLAIN", "SCRAM-SHA-1"]',
     '11: auth.mechanisms[1]: must be "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN" or "LOGIN", got "SCRAM-SHA-1"; did you mean "SCRAM-SHA-256"?',
   ),
+  add("[auth]\nmax_failures = 0", "11: auth.max_failures: must be a whole number from 1 to 1000, got 0"),
+  add(
+    '[auth]\nmax_failures_per_login = "10"',
+    '11: auth.max_failures_per_login: must be a whole number from 1 to 1000, got "10"; write 10 without quotes',
+  ),
+  add('[auth]\nlockout = "30s"', '11: auth.lockout: must be from "1m" to "30d", got "30s"'),
+  add(
+    "[auth]\nlockout = 24",
+    '11: auth.lockout: must be a duration with its unit (ms, s, m, h, d), got 24; write "24m"',
+  ),
   add("[auth]\nmechanisms = []", "11: auth.mechanisms: must have at least one element"),
   add(
     '[auth]\nmechanisms = [\n  "PLAIN",\n  "PLAIN",\n]',

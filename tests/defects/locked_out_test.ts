@@ -1,7 +1,7 @@
 /** The old MailDemon locked out hosts that had done nothing wrong. */
 
-import { expect, letter, send } from "../support/letters.ts";
-import { ANN, LocalServer } from "../support/local_server.ts";
+import { expect, letter, plain, send } from "../support/letters.ts";
+import { ANN, LocalServer, PASSWORD } from "../support/local_server.ts";
 import { SmtpPeer } from "../support/smtp_peer.ts";
 
 /** Nothing is held against us: mail is taken, and a user signs in and sends. */
@@ -74,3 +74,28 @@ for (const [name, zone] of HOSTS) {
     await assertWelcome(server, "carol@remote.test");
   });
 }
+
+Deno.test("a user who mistypes the password twice and then gets it right is never locked out, nor are others there", async () => {
+  await using server = await LocalServer.open();
+  for (let day = 0; day < 3; day++) {
+    const client = await server.client();
+    for (let time = 0; time < 2; time++) {
+      expect(await client.say(`AUTH PLAIN ${plain(ANN.address, "Tulip-7 gardne")}`), "535 5.7.8");
+    }
+    expect(await client.say(`AUTH PLAIN ${plain(ANN.address, PASSWORD)}`), "235");
+    client.close();
+  }
+  await assertWelcome(server, "carol@remote.test");
+});
+
+Deno.test("failed logins keep out nobody's mail, not even that of the host that failed", async () => {
+  await using server = await LocalServer.open();
+  const client = await server.client();
+  for (let time = 0; time < 3; time++) {
+    expect(await client.say(`AUTH PLAIN ${plain(ANN.address, "wrong")}`), "535 5.7.8");
+  }
+  client.close();
+  const peer = await server.outside();
+  expect(await send(peer, "carol@remote.test", [ANN.address], letter("Hello.\r\n", "carol@remote.test")), "250 2.0.0");
+  peer.close();
+});

@@ -2,13 +2,17 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { expect, plain } from "../support/letters.ts";
 import { ANN, LocalServer, PASSWORD } from "../support/local_server.ts";
+import { scram } from "../support/scram_client.ts";
 import type { SmtpPeer } from "../support/smtp_peer.ts";
 
 const MISSPELLED = [PASSWORD.toLowerCase(), PASSWORD.toUpperCase(), `${PASSWORD} `, PASSWORD.slice(0, -1), ""];
+
+/** So many failures lock nobody out. */
+const PATIENT = "max_failures = 1000";
 
 type SignIn = (peer: SmtpPeer, password: string) => Promise<string>;
 
@@ -23,12 +27,12 @@ const WAYS: readonly (readonly [name: string, signIn: SignIn])[] = [
     expect(await peer.say(btoa(ANN.address)), "334");
     return await peer.say(btoa(password));
   }],
-  ["SCRAM-SHA-256", scram],
+  ["SCRAM-SHA-256", (peer, password) => scram(peer, ANN.address, password)],
 ];
 
 for (const [name, signIn] of WAYS) {
   Deno.test(`${name}: the password signs in, and the same in other case or length does not`, async () => {
-    await using server = await LocalServer.open();
+    await using server = await LocalServer.open({ auth: PATIENT });
     for (const wrong of MISSPELLED) {
       const peer = await server.client();
       // RFC 4616 §2 has no empty password: that is malformed.
@@ -73,7 +77,7 @@ async function assertNowhere(server: LocalServer): Promise<void> {
 }
 
 Deno.test("no password stands in the log, at level debug, whether it was right, wrong or in the wrong place", async () => {
-  await using server = await LocalServer.open();
+  await using server = await LocalServer.open({ auth: PATIENT });
   const wrong = "Crocus-8 meadow", placed = "Violet-9 balcony";
   for (const [, signIn] of WAYS) {
     for (const password of [PASSWORD, wrong]) {
@@ -126,20 +130,4 @@ async function* filesBelow(folder: string): AsyncGenerator<string> {
     if (isDirectory) yield* filesBelow(join(folder, name));
     else if (isFile) yield join(folder, name);
   }
-}
-
-/** A client after RFC 5802 §3 and RFC 7677. */
-async function scram(peer: SmtpPeer, password: string): Promise<string> {
-  const hmac = (key: Uint8Array, text: string | Uint8Array) => createHmac("sha256", key).update(text).digest();
-  const bare = `n=${ANN.address},r=${crypto.randomUUID()}`;
-  const challenge = expect(await peer.say(`AUTH SCRAM-SHA-256 ${btoa(`n,,${bare}`)}`), "334").slice(4);
-  const first = atob(challenge);
-  const [, nonce = "", salt = "", iterations = "0"] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(first) ?? [];
-  const salted = pbkdf2Sync(password, Buffer.from(salt, "base64"), Number(iterations), 32, "sha256");
-  const clientKey = hmac(salted, "Client Key"), without = `c=biws,r=${nonce}`;
-  const stored = createHash("sha256").update(clientKey).digest();
-  const signature = hmac(stored, `${bare},${first},${without}`);
-  const proof = Buffer.from(clientKey.map((byte, at) => byte ^ (signature[at] ?? 0))).toString("base64");
-  const said = await peer.say(btoa(`${without},p=${proof}`));
-  return said.startsWith("334") ? await peer.say("") : said;
 }

@@ -10,7 +10,9 @@ const PACKAGES = {
   opendkim: "opendkim",
   openssl: "openssl",
   python: "python3",
+  rspamd: "rspamd",
   "smtp-sink": "postfix",
+  spamd: "spamd",
   swaks: "swaks with libnet-ssleay-perl",
 } as const;
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatIp, isIn, parseIp, parseNetwork, plainIp } from "../../src/smtp/network.ts";
+import { asSeen, formatIp, isIn, parseIp, parseNetwork, plainIp } from "../../src/smtp/network.ts";
 
 const SAME: readonly [text: string, plain: string][] = [
   ["192.0.2.1", "192.0.2.1"],
@@ -57,4 +57,16 @@ Deno.test("networks hold their addresses, and families never mix", () => {
   assert.equal(parseNetwork("10.0.0.0/33"), undefined);
   assert.equal(parseNetwork("10.0.0.0/8/8"), undefined);
   assert.equal(formatIp(parseNetwork("10.1.2.3/8")!), "10.0.0.0");
+});
+
+Deno.test("an IPv4 address inside an IPv6 one is the one that counts", () => {
+  const seen = (text: string) => formatIp(asSeen(parseIp(text)!));
+  assert.equal(seen("::ffff:192.0.2.7"), "192.0.2.7");
+  assert.equal(seen("64:ff9b::192.0.2.7"), "192.0.2.7");
+  assert.equal(seen("64:ff9b::c000:207"), "192.0.2.7");
+  assert.equal(seen("2002:c000:207::1"), "192.0.2.7");
+  assert.equal(seen("2002:c000:207:ffff:1:2:3:4"), "192.0.2.7");
+  for (const plain of ["192.0.2.7", "2001:db8::1", "64:ff9b:1::c000:207", "2003:c000:207::1"]) {
+    assert.equal(seen(plain), plain);
+  }
 });

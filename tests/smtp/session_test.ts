@@ -211,6 +211,7 @@ Deno.test("session reads no more while a question is open", () => {
   assert.deepEqual(session.open().map((effect) => effect.do), ["ask"]);
   session.answer(reply(220, "", "hello"));
   session.receive(bytesOf("EHLO client.test\r\n"));
+  session.answer(reply(250, "2.0.0", "hello"));
   const [asked, ...more] = session.receive(bytesOf("MAIL FROM:<>\r\nNOOP\r\n"));
   assert.equal(asked?.do, "ask");
   assert.deepEqual(more, []);
@@ -249,6 +250,7 @@ Deno.test("a message that is refused by the host is gone with its transaction", 
   session.open();
   session.answer(reply(220, "", "hello"));
   session.receive(bytesOf("EHLO client.test\r\n"));
+  session.answer(reply(250, "2.0.0", "hello"));
   session.receive(bytesOf("MAIL FROM:<>\r\nRCPT TO:<ann@dev.test>\r\nBDAT 2 LAST\r\n\r\nDATA\r\n"));
   session.answer(reply(250, "2.1.0", "Fine"));
   assert.equal(session.answer(reply(250, "2.1.5", "Fine")).at(-1)?.do, "ask");

@@ -2,12 +2,13 @@
 
 import { Commits } from "../../src/store/commits.ts";
 import { openKv } from "../../src/store/kv.ts";
+import { type Lockout, Lockouts } from "../../src/store/lockouts.ts";
 import { Refused } from "../../src/store/people.ts";
 import { secret } from "../../src/store/secrets.ts";
 import { Users } from "../../src/store/users.ts";
-import { CHEAP, DOMAINS } from "./temporary_store.ts";
+import { CHEAP, DOMAINS, LOCKOUT } from "./temporary_store.ts";
 
-const [folder = "", action, first = "", second = ""] = Deno.args;
+const [folder = "", action, first = "", second = "", third = ""] = Deno.args;
 const kv = await openKv({ store: folder });
 const users = new Users(kv, { domains: DOMAINS, store: folder, cost: CHEAP });
 
@@ -39,6 +40,13 @@ switch (action) {
     let counted = 0;
     for (let number = 0; number < Number(second); number++) counted += Number(await users.countSent(first, 1));
     console.log(counted);
+    break;
+  }
+  case "fail": {
+    const lockouts = new Lockouts(kv, { ...LOCKOUT, exempt: [] });
+    const locks: Lockout[] = [];
+    for (let number = 0; number < Number(third); number++) locks.push(...(await lockouts.fail(first, second)).locks);
+    console.log(JSON.stringify(locks.map(({ of }) => of)));
     break;
   }
   case "secret":

@@ -8,6 +8,9 @@ import { Users } from "../../src/store/users.ts";
 export const CHEAP: ScryptCost = { n: 1024, r: 8, p: 1 };
 export const DOMAINS: readonly Domain[] = [{ name: "ours.test" }, { name: "second.test" }];
 
+/** That no test of several processes reaches by accident. */
+export const LOCKOUT = { maxFailures: 100, maxFailuresPerLogin: 150, lockout: 24 * 3600_000 };
+
 export interface TemporaryStore {
   readonly folder: string;
   readonly kv: Deno.Kv;

@@ -36,6 +36,8 @@ export class MemoryHost implements Host {
     switch (question.about) {
       case "client":
         return reply(220, "", `mail.${DOMAIN} ESMTP`);
+      case "hello":
+        return reply(250, "2.0.0", "Hello");
       case "credentials":
         return this.#signIn(question.login, PEOPLE.get(question.login) === question.password);
       case "exchange":

@@ -1,0 +1,126 @@
+/** All that looks at who calls and what they bring: composed once, for the server and for `maildemon try` alike. */
+
+import { oneAtATime } from "./accept/one_at_a_time.ts";
+import { countingOf, type HostRules } from "./check/host_rules.ts";
+import { type Mode, Reputation } from "./check/reputation.ts";
+import { openScorer } from "./check/scorer.ts";
+import { Scrutiny, type ScrutinyParts } from "./check/scrutiny.ts";
+import { SpfMemory } from "./check/spf_memory.ts";
+import type { Config } from "./config.ts";
+import { Resolver } from "./dns/resolver.ts";
+import { systemServers } from "./dns/servers.ts";
+import type { Log } from "./log.ts";
+import { parseNetwork } from "./smtp/network.ts";
+import { bornAt } from "./store/born.ts";
+import { agreeOnCounting } from "./store/host_counting.ts";
+import { HostSweep } from "./store/host_sweep.ts";
+import { Hosts } from "./store/hosts.ts";
+import { Stories, storiesFolder } from "./store/stories.ts";
+import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
+import type { Signature, VerifyRequest } from "./worker/verify.ts";
+
+export interface Inspection {
+  readonly hosts: Hosts;
+  readonly rules: HostRules;
+  /** As it is now: a new store is only observed for a while. */
+  readonly mode: () => Mode;
+  /** For one connection from outside. */
+  scrutinyOf(peer: { readonly id: string; readonly host: string }): Scrutiny;
+  /** Settles when everything about hosts is on disk and the threads have ended. */
+  close(): Promise<void>;
+}
+
+export interface InspectionParts {
+  readonly kv: Deno.Kv;
+  readonly dns: Resolver;
+  readonly log: Log;
+  /** Whether time does its work on the records meanwhile: for a process that lasts. */
+  readonly sweeps: boolean;
+}
+
+export async function openInspection(config: Config, { kv, dns, log, sweeps }: InspectionParts): Promise<Inspection> {
+  const { checks, reputation, hostname } = config;
+  const rules = hostRules(config), counting = countingOf(rules), born = await bornAt(kv);
+  await agreeOnCounting(kv, counting, log);
+  const hosts = new Hosts(kv, { counting, log });
+  const sweep = sweeps ? new HostSweep(kv, hosts, { expireAfter: reputation.expire_after, log }) : undefined;
+  const mode = (): Mode => {
+    if (reputation.mode !== "auto") return reputation.mode;
+    return Date.now() < born + reputation.observe_for ? "observe" : "enforce";
+  };
+  const verifier = openVerifier();
+  const scorer = checks.spam.by === "rspamd" || checks.spam.by === "spamd" ? openScorer(checks.spam) : undefined;
+  const parts: ScrutinyParts = {
+    settings: checks,
+    dnsbl: checks.dnsbl,
+    weights: checks.weights,
+    scoring: scorer !== undefined ? "scorer" : checks.spam.by === "off" ? "off" : "builtin",
+    scorer,
+    reputation: new Reputation({
+      rules,
+      hosts,
+      exempt: reputation.exempt.map(parseNetwork).filter((network) => network !== undefined),
+      mode,
+      contact: `postmaster@${config.domains[0]?.name ?? hostname} from another address`,
+      log,
+    }),
+    hostname,
+    dns,
+    spf: new SpfMemory(dns, hostname),
+    verify: (request) => verifier.run(request),
+    inTurn: oneAtATime(),
+    log,
+  };
+  return {
+    hosts,
+    rules,
+    mode,
+    scrutinyOf: (peer) => new Scrutiny(parts, peer),
+    async close() {
+      verifier.close();
+      await scorer?.close();
+      await sweep?.close();
+      await hosts.close();
+    },
+  };
+}
+
+/** What the published rules fix is fixed. */
+export function hostRules({ reputation }: Config): HostRules {
+  const isClassic = reputation.rules === "classic";
+  return {
+    rules: reputation.rules,
+    ratio: isClassic ? 0.7 : reputation.ratio,
+    least: reputation.least,
+    ipv4: { near: reputation.ipv4_near, wide: reputation.ipv4_wide },
+    ipv6: { host: reputation.ipv6_host, near: reputation.ipv6_near, wide: reputation.ipv6_wide },
+    halfLife: reputation.half_life,
+    strikes: reputation.strikes,
+    strikeWindow: reputation.strike_window,
+    firstBan: reputation.first_ban,
+    longestBan: reputation.longest_ban,
+    goodMessages: reputation.good_messages,
+    goodSpam: reputation.good_spam,
+    slowGreeting: reputation.slow_greeting,
+  };
+}
+
+function openVerifier(): WorkerPool<null, VerifyRequest, readonly Signature[]> {
+  const start = () => new Worker(new URL("./worker/verify.ts", import.meta.url), { type: "module" });
+  return new WorkerPool(start, null, WORKER_POOL);
+}
+
+/** What can be told of messages and hosts, and for how long. */
+export function openStories(config: Config, log: Log): Stories {
+  const { store, settingOf, stories: { keep, size } } = config;
+  return new Stories({ folder: storiesFolder(store), keep, size, settingOf, log });
+}
+
+/** Asks the name servers of the config, or of the machine. */
+export async function openDns(config: Config): Promise<Resolver> {
+  const { servers, trust_ad } = config.dns;
+  const asked = servers.length === 0
+    ? await systemServers()
+    : servers.map(({ hostname, port }) => ({ address: hostname, port }));
+  return new Resolver({ servers: asked, trustAd: trust_ad });
+}

@@ -1,0 +1,87 @@
+/** What time does to the hosts: bans that are over stop counting, and hosts that never come back are forgotten. */
+
+import type { Log } from "../log.ts";
+import type { Network } from "../smtp/network.ts";
+import { type HostRecord, networkOf } from "./host_record.ts";
+import type { Hosts } from "./hosts.ts";
+import { commit, KEY, pause } from "./kv.ts";
+
+export interface SweepSettings {
+  /** Milliseconds without contact after which a host without a ban is forgotten. */
+  readonly expireAfter: number;
+  readonly log: Log;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Milliseconds between two looks at bans that end, and between two looks at all hosts. */
+  readonly often?: number;
+  readonly seldom?: number;
+}
+
+/** Records that are looked at between two pauses, so that nobody notices; bans that end in one look. */
+const BATCH = 500, PAUSE = 20, MAX_RELEASES = 1_000;
+
+export class HostSweep {
+  readonly #kv: Deno.Kv;
+  readonly #hosts: Hosts;
+  readonly #settings: SweepSettings & { readonly now: () => number };
+  readonly #timers: ReturnType<typeof setInterval>[];
+  #working: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(kv: Deno.Kv, hosts: Hosts, settings: SweepSettings) {
+    const { often = 5_000, seldom = 24 * 3600_000, now = Date.now } = settings;
+    this.#kv = kv;
+    this.#hosts = hosts;
+    this.#settings = { ...settings, now };
+    this.#timers = [
+      setInterval(() => this.#work(() => this.endBans()), often),
+      setInterval(() => this.#work(() => this.forgetOld()), seldom),
+    ];
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#working;
+  }
+
+  /** Bans whose time is up count no longer among those of their neighbourhoods. */
+  async endBans(): Promise<void> {
+    const due = this.#kv.list({ prefix: KEY.releases, end: KEY.release(this.#settings.now() + 1, new Uint8Array()) }, {
+      limit: MAX_RELEASES,
+    });
+    const ended: Network[] = [];
+    for await (const { key } of due) ended.push(networkOf(key[2] as Uint8Array));
+    // The change is none: that the time of the ban is up is seen in the same commit.
+    await Promise.all(ended.map((host) => this.#hosts.write(host, (record) => record)));
+  }
+
+  /** Hosts that have not called for so long, and counts of neighbourhoods in which nobody is left. */
+  async forgetOld(): Promise<void> {
+    const { expireAfter, now, log } = this.#settings;
+    const isOld = ({ ban, allowed, last }: HostRecord, at: number) =>
+      !allowed && (ban === undefined || ban.over || (ban.until ?? Infinity) <= at) && last + expireAfter < at;
+    let seen = 0, forgotten = 0;
+    for await (const [host, record] of this.#hosts.all()) {
+      if (isOld(record, now())) {
+        await this.#hosts.write(host, (record, at) => isOld(record, at) ? undefined : record);
+        forgotten++;
+      }
+      if (++seen % BATCH === 0) await pause(PAUSE);
+      if (this.#closed) return;
+    }
+    for await (const { key, value, versionstamp } of this.#kv.list<Deno.KvU64>({ prefix: KEY.nears })) {
+      if (value.value === 0n) await commit(this.#kv.atomic().check({ key, versionstamp }).delete(key));
+      if (++seen % BATCH === 0) await pause(PAUSE);
+      if (this.#closed) return;
+    }
+    if (forgotten > 0) log("info", "hosts-forgotten", { hosts: forgotten });
+  }
+
+  #work(work: () => Promise<void>): void {
+    if (this.#working !== undefined) return;
+    this.#working = work().catch((error) => {
+      if (!this.#closed) this.#settings.log("warning", "hosts-not-swept", { error: String(error) });
+    }).finally(() => this.#working = undefined);
+  }
+}

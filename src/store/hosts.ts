@@ -1,0 +1,249 @@
+/**
+ * The hosts that have called, and how many of them lie in each neighbourhood. What changes is gathered for up to a
+ * second; a ban can be waited for. The counts of the neighbourhoods move in the same commit as the record, so that
+ * they never have to be found by looking at records: a decision costs the same with a thousand hosts and a million.
+ *
+ * Several processes may change one record: a change is a function, and is applied again to what the other one wrote.
+ */
+
+import type { Log } from "../log.ts";
+import { type Network, prefixOf } from "../smtp/network.ts";
+import type { Mutation } from "./commits.ts";
+import { Commits } from "./commits.ts";
+import { type Counting, type Counts, readCounts, weightOf } from "./host_counting.ts";
+import {
+  decodeHost,
+  encodeHost,
+  type HostRecord,
+  networkKey,
+  networkOf,
+  newHost,
+  type StoredHost,
+} from "./host_record.ts";
+import { KEY } from "./kv.ts";
+
+/** Pure. Undefined: the host is forgotten. `at`: milliseconds since 1970. */
+export type Change = (host: HostRecord, at: number) => HostRecord | undefined;
+
+export interface HostsSettings {
+  readonly counting: Counting;
+  readonly log: Log;
+  /** Milliseconds for which changes are gathered. */
+  readonly gather?: number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+interface Entry {
+  readonly host: Network;
+  /** As it lies in the store. */
+  stored: HostRecord | undefined;
+  stamp: string | null;
+  /** As it is. */
+  current: HostRecord | undefined;
+  /** What makes the one of the other, in order. */
+  changes: { readonly change: Change; readonly at: number }[];
+  writing: Promise<void> | undefined;
+}
+
+const GATHER = 1_000, MAX_TRIES = 100;
+/** Records in memory that are not on disk. More of them at once is an attack, and its counters may get lost. */
+const MAX_ENTRIES = 50_000;
+
+export class Hosts {
+  readonly #kv: Deno.Kv;
+  readonly #commits: Commits;
+  readonly #counting: Counting;
+  readonly #log: Log;
+  readonly #gather: number;
+  readonly #now: () => number;
+  readonly #entries = new Map<string, Entry>();
+  /** Neighbourhoods whose counts will change with what is not on disk yet. */
+  readonly #moving = new Map<string, Set<Entry>>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(kv: Deno.Kv, { counting, log, gather = GATHER, now = Date.now }: HostsSettings) {
+    this.#kv = kv;
+    this.#commits = new Commits(kv);
+    this.#counting = counting;
+    this.#log = log;
+    this.#gather = gather;
+    this.#now = now;
+  }
+
+  /** What is known of a host; undefined when it has never called. */
+  async get(host: Network): Promise<HostRecord | undefined> {
+    const entry = this.#entries.get(nameOf(host));
+    return entry === undefined ? (await this.#read(host)).stored : entry.current;
+  }
+
+  /** The neighbourhoods of a host, the narrowest first. It is itself among their hosts when it is known. */
+  async near(host: Network): Promise<readonly Counts[]> {
+    const networks = this.#neighbourhoods(host);
+    const moving = networks.flatMap((network) => [...this.#moving.get(nameOf(network)) ?? []]);
+    if (moving.length > 0) await Promise.all(moving.map((entry) => this.#store(entry)));
+    return await readCounts(this.#kv, networks);
+  }
+
+  /** Resolves with the host as it is now; on disk within a second. Rejects when the store cannot be read. */
+  async change(host: Network, change: Change): Promise<HostRecord | undefined> {
+    return (await this.#apply(host, change)).current;
+  }
+
+  /** The same; on disk when it resolves. Rejects when it cannot be written: then it is tried again later. */
+  async write(host: Network, change: Change): Promise<HostRecord | undefined> {
+    const entry = await this.#apply(host, change);
+    await this.#store(entry);
+    return entry.current;
+  }
+
+  /** All that are on disk, in no order that means anything. */
+  async *all(): AsyncGenerator<readonly [host: Network, record: HostRecord]> {
+    for await (const { key, value } of this.#kv.list<StoredHost>({ prefix: KEY.hosts }, { batchSize: 500 })) {
+      yield [networkOf(key[1] as Uint8Array), decodeHost(value)];
+    }
+  }
+
+  /** Writes what waits. Rejects with the first failure; what failed waits on. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const done = await Promise.allSettled([...this.#entries.values()].map((entry) => this.#store(entry)));
+    const failed = done.find((one) => one.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    try {
+      await this.flush();
+    } catch (error) {
+      this.#log("error", "hosts-not-written", { hosts: this.#entries.size, error: String(error) });
+    }
+    await this.#commits.close();
+  }
+
+  #neighbourhoods(host: Network): Network[] {
+    return this.#counting.lengths[host.family].map((length) => prefixOf(host, length));
+  }
+
+  async #apply(host: Network, change: Change): Promise<Entry> {
+    const name = nameOf(host);
+    // No waiting between finding the entry and changing it: an entry without changes may leave the table.
+    const entry = this.#entries.get(name) ?? this.#enter(host, name, await this.#read(host)), at = this.#now();
+    entry.changes.push({ change, at });
+    entry.current = apply(entry.current, change, at);
+    this.#watch(entry);
+    this.#arm();
+    return entry;
+  }
+
+  /** Puts it into the table, unless somebody else has done so while it was read. */
+  #enter(host: Network, name: string, read: Pick<Entry, "stored" | "stamp">): Entry {
+    const there = this.#entries.get(name);
+    if (there !== undefined) return there;
+    const entry: Entry = { host, ...read, current: read.stored, changes: [], writing: undefined };
+    if (this.#entries.size < MAX_ENTRIES) this.#entries.set(name, entry);
+    return entry;
+  }
+
+  async #read(host: Network): Promise<Pick<Entry, "stored" | "stamp">> {
+    const { value, versionstamp } = await this.#kv.get<StoredHost>(KEY.host(networkKey(host)));
+    return { stored: value === null ? undefined : decodeHost(value), stamp: versionstamp };
+  }
+
+  /** Remembers which counts will move. */
+  #watch(entry: Entry): void {
+    const moves = entry.changes.length > 0 &&
+      weightOf(entry.current, this.#counting) !== weightOf(entry.stored, this.#counting);
+    for (const network of this.#neighbourhoods(entry.host)) {
+      const name = nameOf(network), there = this.#moving.get(name);
+      if (moves) this.#moving.set(name, (there ?? new Set()).add(entry));
+      else if (there?.delete(entry) && there.size === 0) this.#moving.delete(name);
+    }
+  }
+
+  #arm(): void {
+    if (this.#timer !== undefined || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.flush().catch((error) => {
+        this.#log("warning", "hosts-not-written", { hosts: this.#entries.size, error: String(error) });
+        this.#arm();
+      });
+    }, this.#gather);
+  }
+
+  /** Resolves when all changes that the entry has now are on disk. */
+  async #store(entry: Entry): Promise<void> {
+    // Who waits for the writer that is at work may have come behind it with a change of its own.
+    while (entry.writing !== undefined) await entry.writing.catch(() => {});
+    if (entry.changes.length === 0) return;
+    entry.writing = this.#write(entry).finally(() => {
+      entry.writing = undefined;
+      this.#watch(entry);
+      if (entry.changes.length === 0) this.#entries.delete(nameOf(entry.host));
+    });
+    await entry.writing;
+  }
+
+  async #write(entry: Entry): Promise<void> {
+    for (let tries = 0; entry.changes.length > 0; tries++) {
+      const { current, changes: { length } } = entry;
+      const stamp = await this.#commits.write(...this.#mutations(entry));
+      if (stamp === undefined) {
+        if (tries >= MAX_TRIES) throw new Error("others keep changing the record of this host");
+        Object.assign(entry, await this.#read(entry.host));
+        entry.current = entry.changes.reduce((host, { change, at }) => apply(host, change, at), entry.stored);
+        continue;
+      }
+      entry.stored = current;
+      entry.stamp = current === undefined ? null : stamp;
+      entry.changes.splice(0, length);
+    }
+  }
+
+  /** What makes the stored record the current one, its counts and its day of release with it. */
+  #mutations({ host, stored, stamp, current }: Entry): Mutation[] {
+    const key = networkKey(host);
+    const mutations: Mutation[] = [
+      { do: "check", key: KEY.host(key), versionstamp: stamp },
+      current === undefined
+        ? { do: "delete", key: KEY.host(key) }
+        : { do: "set", key: KEY.host(key), value: encodeHost(current) },
+    ];
+    const by = weightOf(current, this.#counting) - weightOf(stored, this.#counting);
+    if (by !== 0n) {
+      for (const network of this.#neighbourhoods(host)) {
+        mutations.push({ do: "sum", key: KEY.near(networkKey(network)), by: BigInt.asUintN(64, by) });
+      }
+    }
+    const before = releaseOf(stored), after = releaseOf(current);
+    if (before !== after && before !== undefined) mutations.push({ do: "delete", key: KEY.release(before, key) });
+    if (before !== after && after !== undefined) {
+      mutations.push({ do: "set", key: KEY.release(after, key), value: true });
+    }
+    return mutations;
+  }
+}
+
+function apply(host: HostRecord | undefined, change: Change, at: number): HostRecord | undefined {
+  return change(host === undefined ? newHost(at) : endBan(host, at), at);
+}
+
+/** A ban whose time is up is over, whatever else happens to the record. */
+export function endBan(host: HostRecord, at: number): HostRecord {
+  const { ban } = host;
+  if (ban === undefined || ban.over || ban.until === undefined || ban.until > at) return host;
+  return { ...host, ban: { ...ban, over: true } };
+}
+
+/** As the record will tell it when it is read again. */
+function releaseOf(host: HostRecord | undefined): number | undefined {
+  if (host?.ban?.until === undefined || host.ban.over) return undefined;
+  return decodeHost(encodeHost(host)).ban?.until;
+}
+
+function nameOf({ family, bits, length }: Network): string {
+  return `${family}/${length}/${bits}`;
+}
