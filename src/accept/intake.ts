@@ -3,18 +3,21 @@
  * Only when body and envelope are on disk does it say 250.
  */
 
-import type { Judged, Message, SpamLimit } from "../check/scrutiny.ts";
+import type { Message } from "../check/message.ts";
+import type { Judged } from "../check/scrutiny.ts";
 import { receivedLine } from "../check/trace.ts";
 import type { Log } from "../log.ts";
-import type { Content, Envelope, Recipient, Source, Target } from "../queue/entry.ts";
+import type { Content, Envelope, Recipient, Source } from "../queue/entry.ts";
 import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
-import { type Header, type HeaderLimits, type HeaderProblem, readHeader, withoutFields } from "../smtp/headers.ts";
+import { type Header, type HeaderLimits, readHeader, withoutFields } from "../smtp/headers.ts";
 import { because, type Reply, reply } from "../smtp/reply.ts";
 import type { Step } from "../store/stories.ts";
 import type { Caller } from "./caller.ts";
+import { type Accepted, eachTargetOnce } from "./copies.ts";
+import { HEADER_REFUSALS } from "./header_refusals.ts";
 import { complete, isMailbox, originator, prepend, refuseStranger } from "./originate.ts";
 
 /** What intake needs of the journal (`queue/spool`). */
@@ -70,24 +73,6 @@ export const TRUSTING: Scrutiny = {
   steps: () => [],
   ended: () => {},
 };
-
-/** A place that mail for an address gets to. */
-export interface Destination {
-  readonly target: Target;
-  /** Held against what comes from outside. */
-  readonly spam?: SpamLimit & {
-    /** Where it goes instead, when others want a message that is spam here. */ readonly junk: Target;
-  };
-}
-
-/** A recipient that was accepted, and what it leads to. */
-export interface Accepted {
-  /** As the sender wrote it. */
-  readonly address: string;
-  readonly destinations: readonly Destination[];
-  readonly notify?: Recipient["notify"];
-  readonly orcpt?: string;
-}
 
 /** The beginning of a message as it will be stored, the trace fields that go on top of it, and its spam score. */
 interface Prepared {
@@ -259,26 +244,6 @@ export class Intake {
   }
 }
 
-const HEADER_REFUSALS: Readonly<Record<HeaderProblem, Reply>> = {
-  "too large": because(reply(554, "5.6.0", "The header is too large"), "header", "too large", "limits.max_header"),
-  "too many fields": because(
-    reply(554, "5.6.0", "The header has too many fields"),
-    "header",
-    "too many fields",
-    "limits.max_header_fields",
-  ),
-  "folded too often": because(
-    reply(554, "5.6.0", "A header field is folded into too many lines"),
-    "header",
-    "a field of more than 500 lines",
-  ),
-  "bare line end": because(
-    reply(554, "5.6.0", "The header holds a CR or LF that is not part of CRLF"),
-    "header",
-    "a bare CR or LF",
-  ),
-};
-
 function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], source: Source, at: number): Envelope {
   return {
     sender: sender.path === null ? "" : formatMailbox(sender.path),
@@ -290,27 +255,6 @@ function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], s
     source,
     arrived: at,
   };
-}
-
-/**
- * However many of its names a message was sent to, a mailbox gets one copy. Where its score is over the limit, it gets
- * into the junk instead: it came only because others want it, and what is spam is not forwarded.
- */
-export function eachTargetOnce(accepted: readonly Accepted[], score = -Infinity): Recipient[] {
-  const seen = new Map<string, Recipient>();
-  for (const { address, destinations, notify, orcpt } of accepted) {
-    for (const { target: wanted, spam } of destinations) {
-      const target = spam !== undefined && score > spam.limit ? spammed(spam.junk, score) : wanted;
-      const key = JSON.stringify(target);
-      if (seen.has(key)) continue;
-      seen.set(key, { address, target, ...(notify && { notify }), ...(orcpt !== undefined && { orcpt }) });
-    }
-  }
-  return [...seen.values()];
-}
-
-function spammed(junk: Target, score: number): Target {
-  return junk.to === "maildir" ? { ...junk, spam: score } : junk;
 }
 
 /** The message with its completed beginning, in one piece. */

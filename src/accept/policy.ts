@@ -11,7 +11,8 @@ import type { Decision } from "../store/stories.ts";
 import type { Caller } from "./caller.ts";
 import type { Host } from "./connection.ts";
 import type { FailedLogins } from "./failed_logins.ts";
-import type { Accepted, Destination, Intake, Scrutiny } from "./intake.ts";
+import type { Accepted, Destination } from "./copies.ts";
+import type { Intake, Scrutiny } from "./intake.ts";
 
 /** One SCRAM exchange (`store/scram`). */
 export interface ScramDialog {

@@ -4,11 +4,10 @@
  */
 
 import type { Dns } from "../dns/records.ts";
-import type { Log } from "../log.ts";
 import { formatMailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello } from "../smtp/effect.ts";
-import type { Field, Header } from "../smtp/headers.ts";
+import type { Field } from "../smtp/headers.ts";
 import { closing, formatReply, type Reply } from "../smtp/reply.ts";
 import type { Step } from "../store/stories.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";
@@ -18,50 +17,24 @@ import { checkDmarc } from "./dmarc.ts";
 import { type Blocklist, checkDnsbl, type Listing } from "./dnsbl.ts";
 import { type Findings, signatureFails, survives } from "./findings.ts";
 import { checkHelo, type HeloFinding } from "./helo.ts";
+import type { Message } from "./message.ts";
 import { arrivalStep, type Reputation, type Visit } from "./reputation.ts";
-import type { Score, ScoredMessage } from "./score.ts";
+import { askScorer, type ScoringParts } from "./scoring.ts";
 import { formatParts, scoreParts, type Scoring, sumOf, type Weights } from "./spam_score.ts";
 import type { Claim, SpfFinding } from "./spf.ts";
 import { findingSteps } from "./steps.ts";
 import * as verdict from "./verdict.ts";
 
-export interface ScrutinyParts {
+export interface ScrutinyParts extends ScoringParts {
   readonly settings: verdict.VerdictSettings;
   readonly dnsbl: readonly Blocklist[];
   readonly weights: Weights;
   readonly scoring: Scoring;
-  readonly scorer?: { score(message: ScoredMessage): Promise<Score> } | undefined;
   readonly reputation: Reputation;
-  /** Our name. */
-  readonly hostname: string;
   readonly dns: Dns;
   readonly spf: { check(claim: Claim): Promise<SpfFinding> };
   /** Verifies signatures on another thread. */
   readonly verify: (request: VerifyRequest) => Promise<readonly Signature[]>;
-  /** For a long message, which is in memory as a whole while it is looked at. */
-  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
-  readonly log: Log;
-}
-
-/** What a message begins with, how long it is, and how to get all of it. */
-export interface Message {
-  readonly id: string;
-  readonly start: Uint8Array;
-  readonly header: Header;
-  readonly size: number;
-  readonly read: () => Promise<Uint8Array>;
-  /** Our Received line. */
-  readonly received: string;
-  readonly sender: string;
-  readonly hello: string;
-  readonly recipients: readonly { readonly address: string; readonly limits: readonly SpamLimit[] }[];
-}
-
-/** Of one place a message gets to. */
-export interface SpamLimit {
-  readonly limit: number;
-  /** Spam of one host above this number bans it. */
-  readonly times: number;
 }
 
 export interface Judged {
@@ -74,6 +47,8 @@ export interface Judged {
 
 /** Milliseconds for the look-ups about the host, and for those about one message together. */
 const HOST_BUDGET = 20_000;
+/** What only adds to the score is waited for no longer than this at the end of a message. */
+const PATIENCE = 3_000;
 
 export class Scrutiny {
   readonly #parts: ScrutinyParts;
@@ -189,7 +164,7 @@ export class Scrutiny {
 
   async #find(message: Message): Promise<Findings> {
     const { settings, dns, verify, inTurn, log } = this.#parts, { start, size, read, header } = message;
-    const [helo, spf, listings] = await Promise.all([this.#helo, this.#spf, this.#listings]);
+    const [helo, spf, listings] = await Promise.all([soon(this.#helo, undefined), this.#spf, soon(this.#listings, [])]);
     const isClassic = this.#visit?.isClassic === true;
     let signatures: readonly Signature[] | undefined;
     if (verdict.wantsSignatures(settings, spf, isClassic)) {
@@ -232,7 +207,7 @@ export class Scrutiny {
 
   async #judgeSpam(message: Message, findings: Findings): Promise<Judged> {
     const { weights, scoring, hostname } = this.#parts;
-    const score = await this.#ask(message);
+    const score = await askScorer(this.#parts, this.#peer, message);
     this.#findings = { ...findings, score };
     const parts = scoreParts(this.#findings, weights, scoring), sum = sumOf(parts), text = formatParts(parts);
     const limits = message.recipients.flatMap(({ limits }) => limits);
@@ -266,31 +241,6 @@ export class Scrutiny {
     return results + (spf === undefined ? "" : receivedSpf(spf, claim, hostname));
   }
 
-  async #ask({ id, start, size, read, received, sender, hello, recipients }: Message): Promise<Score | undefined> {
-    const { scorer, hostname, inTurn, log } = this.#parts;
-    if (scorer === undefined) return undefined;
-    const ask = async () => {
-      const whole = await read(), head = new TextEncoder().encode(received);
-      const bytes = new Uint8Array(head.length + whole.length);
-      bytes.set(head);
-      bytes.set(whole, head.length);
-      return await scorer.score({
-        bytes,
-        ip: this.#peer.host,
-        helo: hello,
-        sender,
-        recipients: recipients.map(({ address }) => address),
-        queueId: id,
-        hostname,
-      });
-    };
-    const score = await (size > start.length ? inTurn(ask) : ask());
-    if (score.result === "no answer") {
-      log("warning", "scorer-silent", { connection: this.#peer.id, reason: score.reason });
-    }
-    return score;
-  }
-
   /** Nobody waits for an answer about a host that is gone. */
   async #within<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const late = new AbortController();
@@ -304,6 +254,12 @@ export class Scrutiny {
       this.#ended.signal.removeEventListener("abort", giveUp);
     }
   }
+}
+
+async function soon<T>(found: Promise<T> | undefined, late: T): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const waited = new Promise<T>((done) => timer = setTimeout(done, PATIENCE, late));
+  return await Promise.race([found ?? late, waited]).finally(() => clearTimeout(timer));
 }
 
 const NOT_JUDGED: Step = {

@@ -111,7 +111,10 @@ const RECORDS = [
   txt("one._domainkey.remote.test", KEY.record),
   txt("short._domainkey.remote.test", SHORT.record),
   txt("long._domainkey.remote.test", LONG.record),
-  txt("endless._domainkey.remote.test", `${KEY.record}; n=${"x".repeat(5000)}`),
+  txt(
+    "endless._domainkey.remote.test",
+    KEY.record + Array.from({ length: 9 }, (_, index) => `; x${index}=${"x".repeat(500)}`).join(""),
+  ),
   txt("monster._domainkey.remote.test", `v=DKIM1; p=${"A".repeat(3000)}`),
   txt("revoked._domainkey.remote.test", "v=DKIM1; p="),
   txt("garbage._domainkey.remote.test", "v=DKIM1; p=AAAA"),
@@ -179,7 +182,8 @@ Deno.test("a signature passes only when it says something about the whole messag
       const short = await verify(signedLetter(SHORT, { tags: { s: "short" } }), dns);
       assert.deepEqual(short.map(inWords), ["policy weak-key"]);
       const [long] = await verify(signedLetter(LONG, { tags: { s: "long" } }), dns);
-      assert.ok(long?.result === "policy" || long?.result === "permerror", JSON.stringify(long));
+      // Deno 2.9 cannot even read such a key; one that can must not take it.
+      assert.match(inWords(long!), /^permerror unknown key type$|^policy RSA key of more than 4096 bit$/);
     }), {
     "failing._domainkey.remote.test": { does: "servfail" },
     "silent._domainkey.remote.test": { does: "silent" },

@@ -254,6 +254,20 @@ Deno.test("resolver leaves out hosts whose names could break a header, and never
   });
 });
 
+Deno.test("resolver gives names that no host has to who asks for records, and not to who looks for mail exchanges", () =>
+  withScripts([{
+    udp: (query) => [replyTo(query, {
+      answers: ["a:b/c.test", ...(query.question.name === "two.test" ? ["mx.test"] : [])].map((exchange) => (
+        { name: query.question.name, ttl: 9, type: "MX", data: { exchange, preference: 1 } }
+      )),
+    })],
+  }], async (dns) => {
+    const asked = await dns.ask("MX", "one.test"), one = await dns.mx("one.test"), two = await dns.mx("two.test");
+    assert.deepEqual(asked.outcome === "answer" && asked.records, [{ exchange: "a:b/c.test", preference: 1 }]);
+    assert.equal(one.outcome, "server failed");
+    assert.deepEqual(two.outcome === "answer" && two.records, [{ exchange: "mx.test", preference: 1 }]);
+  }));
+
 Deno.test("resolver never throws at garbage behind a question that is right", async () => {
   let seed = 1;
   const random = (below: number) => (seed = (seed * 48271) % 0x7fffffff) % below;
