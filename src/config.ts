@@ -8,6 +8,7 @@ import { openOrigins, type Setting } from "./config/origin.ts";
 import { formatKey, type KeyPath, type Problem, reportProblems } from "./config/problem.ts";
 import { checkTogether, SCHEMA, type Settings } from "./config/schema.ts";
 import { editDistance, nearest } from "./config/suggestion.ts";
+import { DURATIONS, parseQuantity } from "./config/units.ts";
 import { FAILED, type Fields, isWhole, type Place, type RawTable, readFields } from "./config/table.ts";
 
 export type { Certificate, DkimKey } from "./config/key_file.ts";
@@ -33,6 +34,11 @@ export class ConfigError extends Error {
   constructor(readonly problems: readonly Problem[]) {
     super(reportProblems(problems));
   }
+}
+
+/** Milliseconds; undefined unless it is written as in the configuration: `12h`, `7d`. */
+export function parseDuration(text: string): number | undefined {
+  return parseQuantity(text, DURATIONS);
 }
 
 export type Parsed =

@@ -12,9 +12,9 @@ import { systemServers } from "./dns/servers.ts";
 import type { Log } from "./log.ts";
 import { parseNetwork } from "./smtp/network.ts";
 import { bornAt } from "./store/born.ts";
-import { agreeOnCounting } from "./store/host_counting.ts";
+import { agreeOnCounting, readCounting } from "./store/host_counting.ts";
 import { HostSweep } from "./store/host_sweep.ts";
-import { Hosts } from "./store/hosts.ts";
+import { Hosts, rehearsed } from "./store/hosts.ts";
 import { Stories, storiesFolder } from "./store/stories.ts";
 import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
 import type { Signature, VerifyRequest } from "./worker/verify.ts";
@@ -34,20 +34,20 @@ export interface InspectionParts {
   readonly kv: Deno.Kv;
   readonly dns: Resolver;
   readonly log: Log;
-  /** Whether time does its work on the records meanwhile: for a process that lasts. */
-  readonly sweeps: boolean;
+  /**
+   * The server counts hosts as its configuration says, and lets time do its work on their records. Anybody else takes
+   * them as they are, and a rehearsal leaves no trace.
+   */
+  readonly as: "server" | "rehearsal";
 }
 
-export async function openInspection(config: Config, { kv, dns, log, sweeps }: InspectionParts): Promise<Inspection> {
+export async function openInspection(config: Config, { kv, dns, log, as }: InspectionParts): Promise<Inspection> {
   const { checks, reputation, hostname } = config;
-  const rules = hostRules(config), counting = countingOf(rules), born = await bornAt(kv);
-  await agreeOnCounting(kv, counting, log);
-  const hosts = new Hosts(kv, { counting, log });
-  const sweep = sweeps ? new HostSweep(kv, hosts, { expireAfter: reputation.expire_after, log }) : undefined;
-  const mode = (): Mode => {
-    if (reputation.mode !== "auto") return reputation.mode;
-    return Date.now() < born + reputation.observe_for ? "observe" : "enforce";
-  };
+  const rules = hostRules(config), isServer = as === "server", born = await bornAt(kv);
+  if (isServer) await agreeOnCounting(kv, countingOf(rules), log);
+  const hosts = new Hosts(kv, { counting: await readCounting(kv) ?? countingOf(rules), log });
+  const sweep = isServer ? new HostSweep(kv, hosts, { expireAfter: reputation.expire_after, log }) : undefined;
+  const mode = () => modeAt(config, born, Date.now());
   const verifier = openVerifier();
   const scorer = checks.spam.by === "rspamd" || checks.spam.by === "spamd" ? openScorer(checks.spam) : undefined;
   const parts: ScrutinyParts = {
@@ -58,7 +58,7 @@ export async function openInspection(config: Config, { kv, dns, log, sweeps }: I
     scorer,
     reputation: new Reputation({
       rules,
-      hosts,
+      hosts: isServer ? hosts : rehearsed(hosts),
       exempt: reputation.exempt.map(parseNetwork).filter((network) => network !== undefined),
       mode,
       contact: `postmaster@${config.domains[0]?.name ?? hostname} from another address`,
@@ -83,6 +83,12 @@ export async function openInspection(config: Config, { kv, dns, log, sweeps }: I
       await hosts.close();
     },
   };
+}
+
+/** What `auto` is at that time; `born`: the first day of the store. */
+export function modeAt({ reputation }: Config, born: number, at: number): Mode {
+  if (reputation.mode !== "auto") return reputation.mode;
+  return at < born + reputation.observe_for ? "observe" : "enforce";
 }
 
 /** What the published rules fix is fixed. */

@@ -17,6 +17,7 @@ import { type Entry, Spool } from "./queue/spool.ts";
 import { Signer } from "./send/sign.ts";
 import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
 import { parseNetwork } from "./smtp/network.ts";
+import type { HeaderLimits } from "./smtp/headers.ts";
 import type { Reply } from "./smtp/reply.ts";
 import { Directory, domainsOf } from "./store/directory.ts";
 import { openKv } from "./store/kv.ts";
@@ -72,31 +73,28 @@ export async function openReception(
     closers.push(() => spool.close());
     const signer = new Signer(config.dkim);
     closers.push(() => signer.close());
-    const parts = { kv, people, spool, signer, log, accepted, tell, scramSecret: await secret(kv, "scram") };
-    return compose(config, parts, certificates, close);
+    const parts = { kv, people, log, accepted, tell, draft: () => spool.draft(), sign: signing(signer) };
+    const door = await openDoor(config, parts, certificates);
+    return { ...door, kv, spool, submit: submitting(config, people, door), close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-interface Opened extends ReceptionParts {
+/** Where mail comes in: everything that decides about it, and nothing that keeps it. */
+export type Door = Pick<Reception, "hostFor" | "resolveTargets">;
+
+export interface DoorParts extends ReceptionParts {
   readonly kv: Deno.Kv;
   readonly people: PeopleCache;
-  readonly spool: Spool;
-  readonly signer: Signer;
-  readonly scramSecret: Uint8Array;
+  readonly draft: IntakeParts["draft"];
+  readonly sign: IntakeParts["sign"];
 }
 
-function compose(
-  config: Config,
-  opened: Opened,
-  certificates: Certificates | undefined,
-  close: () => Promise<void>,
-): Reception {
-  const { people, spool, log, tell } = opened;
+export async function openDoor(config: Config, parts: DoorParts, certificates?: Certificates): Promise<Door> {
+  const { people, log, tell } = parts;
   const domains = domainsOf(config.domains);
-  const isOurs = (domain: string) => domains.some(({ name }) => name === domain);
   const directory = new Directory(people, { store: config.store });
   const resolve = async (address: Mailbox) => {
     const found = await directory.resolve(address, domains);
@@ -104,7 +102,7 @@ function compose(
     for (const missing of found.missing) log("warning", "target-missing", { address: addressKey(address), missing });
     return found.targets.map((target) => destination(config, address, target, found.owners.get(target)));
   };
-  const intake = intakeParts(config, opened);
+  const intake = intakeParts(config, parts);
   const policy: PolicyParts = {
     hostname: config.hostname,
     greeting: config.greeting,
@@ -112,32 +110,30 @@ function compose(
     resolve,
     maySendAs: intake.maySendAs,
     tell,
-    ...loginParts(config, opened, certificates),
+    ...loginParts(config, parts, await secret(parts.kv, "scram"), certificates),
   };
-  const hostFor = (caller: Caller, scrutiny: Scrutiny) => {
-    return new Policy(policy, caller, scrutiny, new Intake(intake, caller, scrutiny));
+  return {
+    async resolveTargets(address) {
+      const mailbox = parseMailbox(address);
+      if (mailbox === undefined) return [];
+      if (!policy.domains.includes(mailbox.domain)) return [{ to: "remote", address: formatMailbox(mailbox) }];
+      return (await resolve(mailbox))?.map(({ target }) => target) ?? [];
+    },
+    hostFor: (caller, scrutiny) => new Policy(policy, caller, scrutiny, new Intake(intake, caller, scrutiny)),
   };
-  const submitting: SubmitParts = {
-    limits: { ...intake.limits, maxMessageSize: config.limits.max_message_size },
+}
+
+/** Takes messages from programs on this machine. */
+function submitting(config: Config, people: PeopleCache, { hostFor }: Door): Reception["submit"] {
+  const parts: SubmitParts = {
+    limits: { ...headerLimits(config), maxMessageSize: config.limits.max_message_size },
     ownerOf: async (address) => {
       const owner = await people.owner(addressKey(address));
       return owner?.of === "user" ? owner.login : undefined;
     },
     hostFor: (user) => hostFor({ id: "send", kind: "command", host: "127.0.0.1", port: 0, user }, TRUSTING),
   };
-  return {
-    kv: opened.kv,
-    spool,
-    async resolveTargets(address) {
-      const mailbox = parseMailbox(address);
-      if (mailbox === undefined) return [];
-      if (!isOurs(mailbox.domain)) return [{ to: "remote", address: formatMailbox(mailbox) }];
-      return (await resolve(mailbox))?.map(({ target }) => target) ?? [];
-    },
-    hostFor,
-    submit: (submission) => submit(submission, submitting),
-    close,
-  };
+  return (submission) => submit(submission, parts);
 }
 
 /** A target with what is held against mail for it; its junk lies beside it, or where it would lie here. */
@@ -150,31 +146,31 @@ function destination(config: Config, address: Mailbox, target: Target, owner: Us
   return { target, spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk } };
 }
 
-function intakeParts(config: Config, { kv, people, spool, signer, log, accepted }: Opened): IntakeParts {
+function intakeParts(config: Config, { kv, people, log, accepted, draft, sign }: DoorParts): IntakeParts {
   return {
     hostname: config.hostname,
-    limits: {
-      maxHeader: config.limits.max_header,
-      maxFields: config.limits.max_header_fields,
-      maxFolds: MAX_FOLDS,
-      maxHops: config.limits.max_hops,
-    },
+    limits: { ...headerLimits(config), maxHops: config.limits.max_hops },
     log,
-    draft: () => spool.draft(),
+    draft,
     accepted,
+    sign,
     maySendAs: (login, from) => people.maySendAs(login, from),
     countSent: async (login, recipients) => {
       const mailbox = parseMailbox(login);
       const user = mailbox && await people.user(mailbox);
       return user !== undefined && await countSent(kv, addressKeysOf(user)[0] ?? login, recipients, user.sendLimit);
     },
-    sign: signing(signer),
   };
+}
+
+function headerLimits({ limits }: Config): HeaderLimits {
+  return { maxHeader: limits.max_header, maxFields: limits.max_header_fields, maxFolds: MAX_FOLDS };
 }
 
 function loginParts(
   config: Config,
-  { kv, people, log, scramSecret }: Opened,
+  { kv, people, log }: DoorParts,
+  scramSecret: Uint8Array,
   certificates: Certificates | undefined,
 ): FailedLogins & Pick<PolicyParts, "verifyPassword" | "scram"> {
   const logins = new Logins(people);

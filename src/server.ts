@@ -87,7 +87,7 @@ async function open(
   );
   const dns = opened(await openDns(config), (dns) => dns.close());
   const inspection = opened(
-    await openInspection(config, { kv: reception.kv, dns, log, sweeps: true }),
+    await openInspection(config, { kv: reception.kv, dns, log, as: "server" }),
     (inspection) => inspection.close(),
   );
   const delivery = opened(openSending(config, dns, log), (delivery) => within(QUIT_PATIENCE, delivery.close()));

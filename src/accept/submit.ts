@@ -110,7 +110,7 @@ function fieldsOf(
 }
 
 /** Every line end becomes CRLF: what programs write has LF. */
-function withCrlf(bytes: Uint8Array): Uint8Array {
+export function withCrlf(bytes: Uint8Array): Uint8Array {
   let ends = 0;
   for (const byte of bytes) if (byte === CR || byte === LF) ends++;
   const text = new Uint8Array(bytes.length + ends + 2);

@@ -19,8 +19,16 @@ const DELIVER: Option = {
 const NAME: Option = { name: "name", value: "NAME", explain: "display name" };
 const LIMITS: readonly Option[] = [
   { name: "send-limit", value: "NUMBER", explain: `recipients a day (default ${SEND_LIMIT})` },
-  { name: "spam-limit", value: "SCORE", explain: "spam score above which mail is refused; kept, not used yet" },
-  { name: "spam-times", value: "NUMBER", explain: "refusals above which the host is banned; kept, not used yet" },
+  {
+    name: "spam-limit",
+    value: "SCORE",
+    explain: "spam score above which mail is refused (default: checks.spam_limit)",
+  },
+  {
+    name: "spam-times",
+    value: "NUMBER",
+    explain: "spam of one host above this number bans it (default: checks.spam_times)",
+  },
 ];
 
 const COLUMNS: readonly Column<User>[] = [

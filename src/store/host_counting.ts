@@ -42,6 +42,12 @@ export async function readCounts(kv: Deno.Kv, networks: readonly Network[]): Pro
   });
 }
 
+/** As the server that last opened the store counts; undefined when there was none. */
+export async function readCounting(kv: Deno.Kv): Promise<Counting | undefined> {
+  const { value } = await kv.get<string>(KEY.counting);
+  return value === null ? undefined : JSON.parse(value);
+}
+
 /**
  * Counts anew when the settings count in another way than those before: by looking at every host, once. A process that
  * dies meanwhile leaves a store in which the next one does it. A million hosts take a minute.

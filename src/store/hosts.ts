@@ -227,6 +227,21 @@ export class Hosts {
   }
 }
 
+/** The same hosts; what is changed is forgotten together with what this returns. */
+export function rehearsed(hosts: Pick<Hosts, "get" | "near">): Pick<Hosts, "get" | "near" | "change" | "write"> {
+  const changed = new Map<string, HostRecord | undefined>();
+  const get = async (host: Network) => {
+    const name = nameOf(host);
+    return changed.has(name) ? changed.get(name) : await hosts.get(host);
+  };
+  const change = async (host: Network, change: Change) => {
+    const now = apply(await get(host), change, Date.now());
+    changed.set(nameOf(host), now);
+    return now;
+  };
+  return { get, near: (host) => hosts.near(host), change, write: change };
+}
+
 function apply(host: HostRecord | undefined, change: Change, at: number): HostRecord | undefined {
   return change(host === undefined ? newHost(at) : endBan(host, at), at);
 }

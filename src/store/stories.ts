@@ -187,13 +187,17 @@ export class Stories {
   }
 }
 
-/** All that is told in the folder and may hold this text, the newest file first, in each file the latest line first. */
-export async function* readStories(folder: string, needle: string): AsyncGenerator<Told> {
-  const wanted = JSON.stringify(needle).slice(1, -1).toLowerCase();
+/**
+ * All that is told in the folder and may hold one of these texts, in any case: the newest file first, in each file the
+ * latest line first.
+ */
+export async function* readStories(folder: string, needles: readonly string[]): AsyncGenerator<Told> {
+  const wanted = needles.map((needle) => JSON.stringify(needle).slice(1, -1).toLowerCase());
   for (const path of (await storyFiles(folder)).reverse()) {
     const lines = (await Deno.readTextFile(path)).split("\n");
     for (const line of lines.reverse()) {
-      if (!line.toLowerCase().includes(wanted)) continue;
+      const lower = line.toLowerCase();
+      if (!wanted.some((text) => lower.includes(text))) continue;
       try {
         yield JSON.parse(line) as Told;
       } catch {

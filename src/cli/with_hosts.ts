@@ -1,0 +1,74 @@
+/** What the commands about hosts begin and end with: the config read, the store open, and closed again. */
+
+import {
+  asksNeighbours,
+  countingOf,
+  hostOf,
+  type HostRules,
+  judgeArrival,
+  type Standing,
+} from "../check/host_rules.ts";
+import type { Mode } from "../check/reputation.ts";
+import { type Config, loadConfig } from "../config.ts";
+import { hostRules, modeAt } from "../inspection.ts";
+import { silent } from "../log.ts";
+import { type Ip, isIn, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
+import { bornAt } from "../store/born.ts";
+import { type Counts, readCounting } from "../store/host_counting.ts";
+import type { HostRecord } from "../store/host_record.ts";
+import { Hosts } from "../store/hosts.ts";
+import { openKv } from "../store/kv.ts";
+import { Lockouts } from "../store/lockouts.ts";
+import { type Context, WrongUsage } from "./arguments.ts";
+
+export interface OpenHosts {
+  readonly config: Config;
+  readonly hosts: Hosts;
+  readonly lockouts: Lockouts;
+  readonly rules: HostRules;
+  readonly mode: Mode;
+}
+
+export async function withHosts<T>(context: Context, work: (hosts: OpenHosts) => Promise<T>): Promise<T> {
+  const config = await loadConfig(context.configFile), rules = hostRules(config);
+  const kv = await openKv({ store: config.store, ...config.kv === undefined ? {} : { kv: config.kv } });
+  // As the server counts, also when the configuration has been changed behind its back.
+  const hosts = new Hosts(kv, { counting: await readCounting(kv) ?? countingOf(rules), log: silent });
+  try {
+    const { max_failures, max_failures_per_login, lockout } = config.auth;
+    const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
+    const lockouts = new Lockouts(kv, { ...limits, exempt: exemptOf(config) });
+    const mode = modeAt(config, await bornAt(kv), Date.now());
+    return await work({ config, hosts, lockouts, rules, mode });
+  } finally {
+    await hosts.close();
+    kv.close();
+  }
+}
+
+/** The host that an address belongs to. */
+export function demandHost(text: string, rules: HostRules): { readonly ip: Ip; readonly host: Network } {
+  const ip = parseIp(text.replace(/^\[(.*)\]$/, "$1").replace(/\/\d+$/, ""));
+  if (ip === undefined) {
+    throw new WrongUsage(`${JSON.stringify(text)} is no address: write it like 192.0.2.7 or 2001:db8::7.`);
+  }
+  return { ip, host: hostOf(ip, rules) };
+}
+
+export interface Known {
+  readonly record: HostRecord | undefined;
+  readonly near: readonly Counts[];
+  readonly standing: Standing;
+  readonly isExempt: boolean;
+}
+
+/** What is known of a host, and what follows from it now. */
+export async function lookUp({ config, hosts, rules }: OpenHosts, ip: Ip, host: Network): Promise<Known> {
+  const record = await hosts.get(host), near = await hosts.near(host), now = Date.now();
+  const standing = judgeArrival(record, asksNeighbours(record, rules, now) ? near : [], rules, now);
+  return { record, near, standing, isExempt: exemptOf(config).some((network) => isIn(ip, network)) };
+}
+
+function exemptOf({ reputation }: Config): Network[] {
+  return reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
+}
