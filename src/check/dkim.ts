@@ -5,17 +5,9 @@ import { parseDomain } from "../smtp/address.ts";
 import { type Field, type Header, readHeader, valueOf, withoutFields } from "../smtp/headers.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";
 import { HEADER_LIMITS, isAuthorField } from "./author.ts";
+import { isShort, MAX_FROM, MAX_SIGNATURE, MAX_SIGNATURES, MAX_SIGNED } from "./dkim_limits.ts";
 import { printable } from "./printable.ts";
 import { Questions } from "./questions.ts";
-
-/** Signatures that are looked at: each costs a look-up and a public-key operation. */
-const MAX_SIGNATURES = 5;
-/** Signs of a signature's `h=`, of a whole signature, of a key record, and of the key in it. */
-const MAX_SIGNED = 4096, MAX_SIGNATURE = 16_384, MAX_RECORD = 4096;
-/** A key of 4096 bit has 736; what is much longer is another key, or one whose exponent is made to take time. */
-const MAX_KEY = 1024;
-/** Octets of From. It is read once more on the other thread, slower. */
-const MAX_FROM = 8192;
 
 /** One signature as it will be verified, or what is wrong with it. */
 interface Claimed {
@@ -82,7 +74,7 @@ async function verify(
     if (header.end >= start.length && message.length > start.length) {
       return good.map((it) => refusal(it, "the header is too long"));
     }
-    return await run({ message: withoutFields(message, dropped), keys });
+    return await run({ message: alone(withoutFields(message, dropped)), keys });
   });
 }
 
@@ -150,7 +142,7 @@ async function readKey(name: string, dns: Dns, signal: AbortSignal): Promise<rea
   const found = await dns.txt(name, { signal });
   switch (found.outcome) {
     case "answer":
-      return found.records.every(isOfUse) ? found.records : "ETOOLONG";
+      return found.records.every(isShort) ? found.records : "ETOOLONG";
     case "no such name":
       return "ENOTFOUND";
     case "no data":
@@ -164,6 +156,7 @@ async function readKey(name: string, dns: Dns, signal: AbortSignal): Promise<rea
   }
 }
 
-function isOfUse(record: string): boolean {
-  return record.length <= MAX_RECORD && record.split(";").every((tag) => tag.length <= MAX_KEY);
+/** With a view, all of the buffer behind it would go to the other thread. */
+function alone(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
 }

@@ -2,13 +2,18 @@
 
 import type { Ban, Counters, HostRecord } from "../store/host_record.ts";
 
+/** Signs of a name that are remembered (`store/host_record`). */
+const MAX_NAME = 64;
+
 /** It connects. */
 export function called(host: HostRecord, at: number): HostRecord {
   return { ...host, last: Math.max(host.last, at), connections: host.connections + 1 };
 }
 
 /** It says what it is called. A name that differs from the last one replaces it, and starts without a failure. */
-export function named(host: HostRecord, name: string): HostRecord {
+export function named(host: HostRecord, said: string): HostRecord {
+  // As it is kept: a longer one would be a new one each time.
+  const name = said.slice(0, MAX_NAME).toLowerCase();
   const [latest, ...earlier] = host.names;
   if (latest === name) return host;
   const renamed = { ...host, names: [name, ...host.names.filter((one) => one !== name)].slice(0, 3), misnamed: false };

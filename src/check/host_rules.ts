@@ -83,10 +83,12 @@ export function judgeArrival(
   return { is: "welcome", numbers: [own, ...[close, ...wider].map((one) => one?.text ?? "")].join("; "), good: false };
 }
 
-/** Banned hosts against the known ones and the caller, who has no say in it himself. */
+/** Banned hosts against the known ones and the caller, who has no say in it himself: nor has a ban that he just had. */
 function weigh({ network, known, banned }: Counts, host: HostRecord | undefined, rules: HostRules) {
-  const others = rules.rules === "prefix" && host !== undefined ? Math.max(0, known - 1) : known;
-  const bad = Math.min(banned, others), share = bad / (others + 1);
+  const isKnown = rules.rules === "prefix" && host !== undefined;
+  const isCounted = isKnown && host.ban !== undefined && !host.ban.over && !host.ban.inherited;
+  const others = isKnown ? Math.max(0, known - 1) : known;
+  const bad = Math.min(isCounted ? Math.max(0, banned - 1) : banned, others), share = bad / (others + 1);
   // Published as n ≥ 2 known hosts, which 2 / 3 can never trip: so it takes three.
   const trips = (rules.rules === "classic" ? others >= 2 : bad >= rules.least) && share > rules.ratio;
   const sum = `${bad} banned of ${others} known hosts in ${formatIp(network)}/${network.length}`;

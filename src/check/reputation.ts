@@ -4,13 +4,14 @@
  */
 
 import type { Log } from "../log.ts";
-import { isIn, type Network, parseIp } from "../smtp/network.ts";
+import { asSeen, isIn, type Network, parseIp } from "../smtp/network.ts";
 import { because, closing, type Reply, reply } from "../smtp/reply.ts";
 import type { Counts } from "../store/host_counting.ts";
 import type { HostRecord } from "../store/host_record.ts";
 import type { Step } from "../store/stories.ts";
 import { aged, banned, called, count, misnamed, named, spammed, struck } from "./host_history.ts";
 import {
+  activeBan,
   asksNeighbours,
   hostOf,
   type HostRules,
@@ -75,7 +76,8 @@ export class Reputation {
   /** Undefined for who is not judged. */
   visit(peer: { readonly id: string; readonly host: string }): Visit | undefined {
     const mode = this.#parts.mode(), ip = parseIp(peer.host);
-    if (mode === "off" || ip === undefined || this.#parts.exempt.some((network) => isIn(ip, network))) return undefined;
+    if (mode === "off" || ip === undefined) return undefined;
+    if (this.#parts.exempt.some((network) => isIn(ip, network) || isIn(asSeen(ip), network))) return undefined;
     return new Visit(this.#parts, peer, hostOf(ip, this.#parts.rules), mode === "enforce");
   }
 }
@@ -211,7 +213,8 @@ export class Visit {
       const isBan = before !== undefined && judge(before, at).ban !== undefined;
       const after = await hosts[isBan ? "write" : "change"](this.#host, (host, at) => {
         const { host: now, ban } = judge(host, at);
-        if (ban === undefined || host.allowed) return now;
+        // Who is banned already gets no longer one for what it had sent by then: a burst is one cause.
+        if (ban === undefined || host.allowed || activeBan(host, rules, at) !== undefined) return now;
         return banned(now, at, { reason: ban, inherited: false, until: nextRelease(now, rules, at) });
       });
       const ban = after?.ban;

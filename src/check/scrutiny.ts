@@ -90,6 +90,8 @@ export class Scrutiny {
     const isClassic = visit?.isClassic === true;
     if (settings.helo === "off" && !isClassic) return this.#helo = undefined;
     const helo = this.#within((signal) => checkHelo(name, this.#peer.host, dns, signal)).then((found) => {
+      // It may have taken another name meanwhile, or begun anew under TLS.
+      if (this.#helo !== helo) return found;
       if (found.result === "mismatch") visit?.misnamed();
       return this.#heloFound = found;
     });

@@ -6,6 +6,7 @@
 
 import { createHash, createPrivateKey, type KeyObject, sign } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { relaxedBody, relaxedField } from "../smtp/dkim_canonical.ts";
 
 export interface DkimKey {
   /** Lower case, A-labels. */
@@ -119,45 +120,6 @@ function fieldsOf(header: string): Map<string, string[]> {
     else known.push(line);
   }
   return fields;
-}
-
-/** §3.4.2 */
-function relaxedField(text: string): { readonly name: string; readonly line: string } {
-  const colon = text.indexOf(":");
-  const name = text.slice(0, colon).trim().toLowerCase();
-  const value = text.slice(colon + 1).replaceAll("\r\n", "").replace(/[ \t]+/g, " ");
-  return { name, line: `${name}:${value.replace(/^ | $/g, "")}` };
-}
-
-const CR = 13, LF = 10, TAB = 9, SPACE = 32;
-
-/** §3.4.4: runs of blanks become one, those before a line end and empty lines at the end go. */
-export function relaxedBody(body: Uint8Array): Uint8Array {
-  const relaxed = new Uint8Array(body.length + 2);
-  let size = 0, breaks = 0, blank = false;
-  for (let at = 0; at < body.length; at++) {
-    const byte = body[at] as number;
-    if (byte === CR && body[at + 1] === LF) {
-      breaks++;
-      blank = false;
-      at++;
-    } else if (byte === SPACE || byte === TAB) {
-      blank = true;
-    } else {
-      for (; breaks > 0; breaks--) {
-        relaxed[size++] = CR;
-        relaxed[size++] = LF;
-      }
-      if (blank) relaxed[size++] = SPACE;
-      blank = false;
-      relaxed[size++] = byte;
-    }
-  }
-  if (size > 0) {
-    relaxed[size++] = CR;
-    relaxed[size++] = LF;
-  }
-  return relaxed.subarray(0, size);
 }
 
 /** Lines of at most 78 characters, broken between the parts. */

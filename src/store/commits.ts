@@ -35,7 +35,9 @@ export class Commits {
 
   /**
    * Resolves with their versionstamp when all of them are on disk, or with undefined when a check of theirs did not
-   * hold. They stand in one commit, in this order, and behind everything written before. Rejects when that commit failed, or at once when they can never fit into one; others are not harmed then.
+   * hold. They stand in one commit, in this order, and behind everything written before. Rejects when that commit
+   * failed, or at once when they can never fit into one; others are not harmed then. Checks see what was there before the
+   * commit: who checks a key waits for his own writing of it before he writes it again.
    */
   write(...mutations: readonly Mutation[]): Promise<string | undefined> {
     if (this.#closed) return Promise.reject(new Error("Cannot write: the store is being closed."));
@@ -128,8 +130,9 @@ function asAtomic(kv: Deno.Kv, groups: readonly Group[]): Deno.AtomicOperation {
 
 /** Bytes of a group as KV counts them, never less. Throws when it could not be committed even alone. */
 function measure(mutations: readonly Mutation[]): number {
-  let total = 0;
+  let total = 0, checks = 0;
   for (const mutation of mutations) {
+    if (mutation.do === "check") checks++;
     const value = mutation.do === "set" ? serialize(mutation.value).byteLength : 8;
     if (value > MAX_VALUE) {
       throw new RangeError(`Cannot store a value of ${value} bytes: ${MAX_VALUE} is the most one record can hold.`);
@@ -141,6 +144,9 @@ function measure(mutations: readonly Mutation[]): number {
       `Cannot store ${mutations.length} records of ${total} bytes in one commit: ${MAX_MUTATIONS} records and ` +
         `${MAX_BYTES} bytes are the most.`,
     );
+  }
+  if (checks > MAX_CHECKS) {
+    throw new RangeError(`Cannot check ${checks} records in one commit: ${MAX_CHECKS} are the most.`);
   }
   return total;
 }

@@ -24,8 +24,15 @@ export interface Counts {
 }
 
 const BANNED = 1n << 32n, KNOWN = BANNED - 1n;
+/** More than any neighbourhood holds: what a sum is that has been taken below zero. */
+const IMPOSSIBLE = 1 << 30;
 /** Hosts of one commit: each moves at most three counts. */
 const BATCH = 200;
+
+/** The neighbourhoods of a host, the narrowest first. Under other settings it may have been wider than they are. */
+export function neighbourhoodsOf(host: Network, { lengths }: Counting): Network[] {
+  return lengths[host.family].filter((length) => length <= host.length).map((length) => prefixOf(host, length));
+}
 
 /** What a host adds to each of its neighbourhoods. */
 export function weightOf(host: HostRecord | undefined, { inherited }: Counting): bigint {
@@ -37,8 +44,9 @@ export function weightOf(host: HostRecord | undefined, { inherited }: Counting):
 export async function readCounts(kv: Deno.Kv, networks: readonly Network[]): Promise<Counts[]> {
   const found = await kv.getMany<Deno.KvU64[]>(networks.map((network) => KEY.near(networkKey(network))));
   return networks.map((network, index) => {
-    const sum = found[index]?.value?.value ?? 0n;
-    return { network, known: Number(sum & KNOWN), banned: Number(sum >> 32n) };
+    const sum = found[index]?.value?.value ?? 0n, known = Number(sum & KNOWN), banned = Number(sum >> 32n);
+    // A store that was tampered with must not speak against anybody.
+    return known > IMPOSSIBLE ? { network, known: 0, banned: 0 } : { network, known, banned };
   });
 }
 
@@ -70,8 +78,8 @@ export async function agreeOnCounting(kv: Deno.Kv, counting: Counting, log: Log)
   };
   for await (const { key, value } of kv.list<StoredHost>({ prefix: KEY.hosts }, { batchSize: 500 })) {
     const host = networkOf(key[1] as Uint8Array), weight = weightOf(decodeHost(value), counting);
-    for (const length of counting.lengths[host.family]) {
-      const network = prefixOf(host, length), name = `${network.family}/${length}/${network.bits}`;
+    for (const network of neighbourhoodsOf(host, counting)) {
+      const name = `${network.family}/${network.length}/${network.bits}`;
       const there = sums.get(name);
       if (there === undefined) sums.set(name, { network, by: weight });
       else there.by += weight;

@@ -53,7 +53,7 @@ export class HostSweep {
     const ended: Network[] = [];
     for await (const { key } of due) ended.push(networkOf(key[2] as Uint8Array));
     // The change is none: that the time of the ban is up is seen in the same commit.
-    await Promise.all(ended.map((host) => this.#hosts.write(host, (record) => record)));
+    await Promise.all(ended.map((host) => this.#hosts.revise(host, (record) => record)));
   }
 
   /** Hosts that have not called for so long, and counts of neighbourhoods in which nobody is left. */
@@ -64,7 +64,7 @@ export class HostSweep {
     let seen = 0, forgotten = 0;
     for await (const [host, record] of this.#hosts.all()) {
       if (isOld(record, now())) {
-        await this.#hosts.write(host, (record, at) => isOld(record, at) ? undefined : record);
+        await this.#hosts.revise(host, (record, at) => isOld(record, at) ? undefined : record);
         forgotten++;
       }
       if (++seen % BATCH === 0) await pause(PAUSE);

@@ -7,10 +7,10 @@
  */
 
 import type { Log } from "../log.ts";
-import { type Network, prefixOf } from "../smtp/network.ts";
+import type { Network } from "../smtp/network.ts";
 import type { Mutation } from "./commits.ts";
 import { Commits } from "./commits.ts";
-import { type Counting, type Counts, readCounts, weightOf } from "./host_counting.ts";
+import { type Counting, type Counts, neighbourhoodsOf, readCounts, weightOf } from "./host_counting.ts";
 import {
   decodeHost,
   encodeHost,
@@ -34,6 +34,12 @@ export interface HostsSettings {
   readonly now?: () => number;
 }
 
+interface Wanted {
+  readonly change: Change;
+  /** Who is not known stays so. */
+  readonly known: boolean;
+}
+
 interface Entry {
   readonly host: Network;
   /** As it lies in the store. */
@@ -42,13 +48,15 @@ interface Entry {
   /** As it is. */
   current: HostRecord | undefined;
   /** What makes the one of the other, in order. */
-  changes: { readonly change: Change; readonly at: number }[];
+  changes: (Wanted & { readonly at: number })[];
+  /** How many changes have reached the disk. */
+  written: number;
   writing: Promise<void> | undefined;
 }
 
 const GATHER = 1_000, MAX_TRIES = 100;
-/** Records in memory that are not on disk. More of them at once is an attack, and its counters may get lost. */
-const MAX_ENTRIES = 50_000;
+/** Changes that are not on disk. More of them is an attack, or a broken disk, and counters may get lost. */
+const MAX_WAITING = 100_000;
 
 export class Hosts {
   readonly #kv: Deno.Kv;
@@ -60,7 +68,11 @@ export class Hosts {
   readonly #entries = new Map<string, Entry>();
   /** Neighbourhoods whose counts will change with what is not on disk yet. */
   readonly #moving = new Map<string, Set<Entry>>();
+  /** Changes that have to know the record first. */
+  readonly #beginning = new Set<Promise<unknown>>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Changes that are not on disk. */
+  #waiting = 0;
   #closed = false;
 
   constructor(kv: Deno.Kv, { counting, log, gather = GATHER, now = Date.now }: HostsSettings) {
@@ -80,7 +92,7 @@ export class Hosts {
 
   /** The neighbourhoods of a host, the narrowest first. It is itself among their hosts when it is known. */
   async near(host: Network): Promise<readonly Counts[]> {
-    const networks = this.#neighbourhoods(host);
+    const networks = neighbourhoodsOf(host, this.#counting);
     const moving = networks.flatMap((network) => [...this.#moving.get(nameOf(network)) ?? []]);
     if (moving.length > 0) await Promise.all(moving.map((entry) => this.#store(entry)));
     return await readCounts(this.#kv, networks);
@@ -88,14 +100,17 @@ export class Hosts {
 
   /** Resolves with the host as it is now; on disk within a second. Rejects when the store cannot be read. */
   async change(host: Network, change: Change): Promise<HostRecord | undefined> {
-    return (await this.#apply(host, change)).current;
+    return (await this.#begin(host, { change, known: false }, false)).current;
   }
 
   /** The same; on disk when it resolves. Rejects when it cannot be written: then it is tried again later. */
   async write(host: Network, change: Change): Promise<HostRecord | undefined> {
-    const entry = await this.#apply(host, change);
-    await this.#store(entry);
-    return entry.current;
+    return await this.#writeThrough(host, { change, known: false });
+  }
+
+  /** The same for a host that is known: who is not, or not any more, stays unknown. */
+  async revise(host: Network, change: Change): Promise<HostRecord | undefined> {
+    return await this.#writeThrough(host, { change, known: true });
   }
 
   /** All that are on disk, in no order that means anything. */
@@ -116,6 +131,7 @@ export class Hosts {
 
   async close(): Promise<void> {
     this.#closed = true;
+    await Promise.allSettled(this.#beginning);
     try {
       await this.flush();
     } catch (error) {
@@ -124,28 +140,38 @@ export class Hosts {
     await this.#commits.close();
   }
 
-  #neighbourhoods(host: Network): Network[] {
-    return this.#counting.lengths[host.family].map((length) => prefixOf(host, length));
+  async #writeThrough(host: Network, wanted: Wanted): Promise<HostRecord | undefined> {
+    const entry = await this.#begin(host, wanted, true);
+    await this.#store(entry);
+    return entry.current;
   }
 
-  async #apply(host: Network, change: Change): Promise<Entry> {
+  async #begin(host: Network, wanted: Wanted, kept: boolean): Promise<Entry> {
+    const applying = this.#apply(host, wanted, kept);
+    this.#beginning.add(applying);
+    return await applying.finally(() => this.#beginning.delete(applying));
+  }
+
+  /** `kept`: it must not get lost. */
+  async #apply(host: Network, wanted: Wanted, kept: boolean): Promise<Entry> {
     const name = nameOf(host);
     // No waiting between finding the entry and changing it: an entry without changes may leave the table.
-    const entry = this.#entries.get(name) ?? this.#enter(host, name, await this.#read(host)), at = this.#now();
-    entry.changes.push({ change, at });
-    entry.current = apply(entry.current, change, at);
+    const entry = this.#entries.get(name) ?? this.#entryOf(host, name, await this.#read(host));
+    const asked = { ...wanted, at: this.#now() }, current = apply(entry.current, asked);
+    if (!kept && this.#waiting >= MAX_WAITING) return { ...entry, current };
+    entry.changes.push(asked);
+    entry.current = current;
+    this.#waiting++;
+    this.#entries.set(name, entry);
     this.#watch(entry);
     this.#arm();
     return entry;
   }
 
-  /** Puts it into the table, unless somebody else has done so while it was read. */
-  #enter(host: Network, name: string, read: Pick<Entry, "stored" | "stamp">): Entry {
-    const there = this.#entries.get(name);
-    if (there !== undefined) return there;
-    const entry: Entry = { host, ...read, current: read.stored, changes: [], writing: undefined };
-    if (this.#entries.size < MAX_ENTRIES) this.#entries.set(name, entry);
-    return entry;
+  /** Somebody else may have made one while it was read. */
+  #entryOf(host: Network, name: string, read: Pick<Entry, "stored" | "stamp">): Entry {
+    return this.#entries.get(name) ??
+      { host, ...read, current: read.stored, changes: [], written: 0, writing: undefined };
   }
 
   async #read(host: Network): Promise<Pick<Entry, "stored" | "stamp">> {
@@ -157,7 +183,7 @@ export class Hosts {
   #watch(entry: Entry): void {
     const moves = entry.changes.length > 0 &&
       weightOf(entry.current, this.#counting) !== weightOf(entry.stored, this.#counting);
-    for (const network of this.#neighbourhoods(entry.host)) {
+    for (const network of neighbourhoodsOf(entry.host, this.#counting)) {
       const name = nameOf(network), there = this.#moving.get(name);
       if (moves) this.#moving.set(name, (there ?? new Set()).add(entry));
       else if (there?.delete(entry) && there.size === 0) this.#moving.delete(name);
@@ -174,33 +200,36 @@ export class Hosts {
     }, this.#gather);
   }
 
-  /** Resolves when all changes that the entry has now are on disk. */
+  /** Resolves when all changes that the entry has now are on disk. Those that come meanwhile are gathered anew. */
   async #store(entry: Entry): Promise<void> {
-    // Who waits for the writer that is at work may have come behind it with a change of its own.
-    while (entry.writing !== undefined) await entry.writing.catch(() => {});
-    if (entry.changes.length === 0) return;
-    entry.writing = this.#write(entry).finally(() => {
-      entry.writing = undefined;
-      this.#watch(entry);
-      if (entry.changes.length === 0) this.#entries.delete(nameOf(entry.host));
-    });
-    await entry.writing;
+    const all = entry.written + entry.changes.length;
+    // The writer that is at work may have begun before the last of them.
+    while (entry.written < all) {
+      entry.writing ??= this.#write(entry).finally(() => {
+        entry.writing = undefined;
+        this.#watch(entry);
+        if (entry.changes.length === 0) this.#entries.delete(nameOf(entry.host));
+      });
+      await entry.writing;
+    }
   }
 
   async #write(entry: Entry): Promise<void> {
-    for (let tries = 0; entry.changes.length > 0; tries++) {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { current, changes: { length } } = entry;
       const stamp = await this.#commits.write(...this.#mutations(entry));
-      if (stamp === undefined) {
-        if (tries >= MAX_TRIES) throw new Error("others keep changing the record of this host");
-        Object.assign(entry, await this.#read(entry.host));
-        entry.current = entry.changes.reduce((host, { change, at }) => apply(host, change, at), entry.stored);
-        continue;
+      if (stamp !== undefined) {
+        entry.stored = current;
+        entry.stamp = current === undefined ? null : stamp;
+        entry.changes.splice(0, length);
+        entry.written += length;
+        this.#waiting -= length;
+        return;
       }
-      entry.stored = current;
-      entry.stamp = current === undefined ? null : stamp;
-      entry.changes.splice(0, length);
+      Object.assign(entry, await this.#read(entry.host));
+      entry.current = entry.changes.reduce(apply, entry.stored);
     }
+    throw new Error("others keep changing the record of this host");
   }
 
   /** What makes the stored record the current one, its counts and its day of release with it. */
@@ -214,7 +243,7 @@ export class Hosts {
     ];
     const by = weightOf(current, this.#counting) - weightOf(stored, this.#counting);
     if (by !== 0n) {
-      for (const network of this.#neighbourhoods(host)) {
+      for (const network of neighbourhoodsOf(host, this.#counting)) {
         mutations.push({ do: "sum", key: KEY.near(networkKey(network)), by: BigInt.asUintN(64, by) });
       }
     }
@@ -235,14 +264,18 @@ export function rehearsed(hosts: Pick<Hosts, "get" | "near">): Pick<Hosts, "get"
     return changed.has(name) ? changed.get(name) : await hosts.get(host);
   };
   const change = async (host: Network, change: Change) => {
-    const now = apply(await get(host), change, Date.now());
+    const now = apply(await get(host), { change, known: false, at: Date.now() });
     changed.set(nameOf(host), now);
     return now;
   };
   return { get, near: (host) => hosts.near(host), change, write: change };
 }
 
-function apply(host: HostRecord | undefined, change: Change, at: number): HostRecord | undefined {
+function apply(
+  host: HostRecord | undefined,
+  { change, known, at }: Wanted & { readonly at: number },
+): HostRecord | undefined {
+  if (host === undefined && known) return undefined;
   return change(host === undefined ? newHost(at) : endBan(host, at), at);
 }
 

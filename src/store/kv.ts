@@ -109,9 +109,9 @@ async function agreeOnSchema(kv: Deno.Kv, where: string): Promise<void> {
 const BUSY_LIMIT = 10_000;
 
 /**
- * Commits. The versionstamp of what was written, or undefined when a check did not hold. The only way to write: with two processes on one file a commit fails at
- * once with "database is locked" whenever the other is writing. Nothing is applied then, so it is safe to try again.
- * Rejects when the file stays locked for ten seconds.
+ * Commits. The versionstamp of what was written, or undefined when a check did not hold. The only way to write: with
+ * two processes on one file a commit fails at once with "database is locked" whenever the other is writing. Nothing is
+ * applied then, so it is safe to try again. Rejects when the file stays locked for ten seconds.
  */
 export async function commit(change: Deno.AtomicOperation): Promise<string | undefined> {
   const deadline = performance.now() + BUSY_LIMIT;

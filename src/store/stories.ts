@@ -4,7 +4,7 @@
  * index: a month of a small server is read through in a second, and nothing has to be kept in step.
  */
 
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Fields, Log } from "../log.ts";
 
 /** One check on the way to a decision. Texts hold what peers said, as they said it. */
@@ -91,6 +91,8 @@ export class Stories {
   #lost = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<void> = Promise.resolve();
+  /** The file that is written to: a day, and which part of it. */
+  #day = "";
   #part = 0;
   #closed = false;
 
@@ -163,6 +165,9 @@ export class Stories {
       await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
       const day = new Date(now()).toISOString().slice(0, 10);
       const path = (part: number) => join(folder, `${day}.${String(part).padStart(4, "0")}.jsonl`);
+      // Behind all that is there from an earlier start, whose first parts may have been dropped.
+      if (day !== this.#day) this.#part = lastPart(await storyFiles(folder), day);
+      this.#day = day;
       while (await sizeOf(path(this.#part)) > size / PARTS) this.#part++;
       await Deno.writeTextFile(path(this.#part), text, { append: true, mode: 0o600 });
       await this.#drop();
@@ -194,7 +199,7 @@ export class Stories {
 export async function* readStories(folder: string, needles: readonly string[]): AsyncGenerator<Told> {
   const wanted = needles.map((needle) => JSON.stringify(needle).slice(1, -1).toLowerCase());
   for (const path of (await storyFiles(folder)).reverse()) {
-    const lines = (await Deno.readTextFile(path)).split("\n");
+    const lines = (await textIn(path)).split("\n");
     for (const line of lines.reverse()) {
       const lower = line.toLowerCase();
       if (!wanted.some((text) => lower.includes(text))) continue;
@@ -218,6 +223,21 @@ async function storyFiles(folder: string): Promise<string[]> {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   return files.sort();
+}
+
+function lastPart(files: readonly string[], day: string): number {
+  const latest = files.findLast((path) => basename(path).startsWith(day));
+  return latest === undefined ? 0 : Number(basename(latest).split(".")[1]);
+}
+
+/** Nothing, when it has been dropped meanwhile. */
+async function textIn(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return "";
+  }
 }
 
 async function sizeOf(path: string): Promise<number> {

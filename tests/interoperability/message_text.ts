@@ -5,7 +5,7 @@ import { bytesOf, seeded, textOf } from "../support/every_cut.ts";
 
 /** What a server puts above a message. Every message of these tests begins with another field. */
 const ADDED =
-  /^(?:(?:Return-Path|Delivered-To|Received|Authentication-Results|DKIM-Signature):[^\n]*\n(?:[ \t][^\n]*\n)*)+/i;
+  /^(?:(?:Return-Path|Delivered-To|Received|Authentication-Results|Received-SPF|DKIM-Signature):[^\n]*\n(?:[ \t][^\n]*\n)*)+/i;
 
 let tags = 0;
 /** A word that stands nowhere else. */

@@ -13,7 +13,10 @@ const PATIENCE = 15_000;
 
 export interface Setting {
   readonly listeners: readonly { readonly kind: string; readonly more?: string }[];
-  /** Of `[outbound]`. */
+  /** Of `[checks]
+dmarc = "note" # what has no From arrives here too
+
+[outbound]`. */
   readonly outbound: string;
   /** Besides `dev.test` and `remote.test`. */
   readonly zone?: string;

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { dkimVerify } from "mailauth/lib/dkim/verify.js";
-import { prepareKey, relaxedBody } from "../../src/send/dkim_signature.ts";
+import { prepareKey } from "../../src/send/dkim_signature.ts";
 import { Signer } from "../../src/send/sign.ts";
+import { relaxedBody } from "../../src/smtp/dkim_canonical.ts";
 
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
 const ed25519 = generateKeyPairSync("ed25519").privateKey;

@@ -70,6 +70,50 @@ Deno.test("a value that can never be stored is refused alone", async () => {
   });
 });
 
+Deno.test("a group whose check does not hold harms only itself, and learns it", async () => {
+  await withStore(async ({ kv }) => {
+    const commits = new Commits(kv);
+    const first = await commits.write({ do: "set", key: ["a"], value: 1 });
+    const guarded = (value: number, versionstamp: string | null) =>
+      commits.write(
+        { do: "check", key: ["a"], versionstamp },
+        { do: "set", key: ["a"], value },
+        { do: "sum", key: ["changes"], by: 1n },
+      );
+    const stamps = await Promise.all([
+      commits.write({ do: "set", key: ["before"], value: 1 }),
+      guarded(2, null),
+      commits.write({ do: "check", key: ["new"], versionstamp: null }, { do: "set", key: ["new"], value: 1 }),
+      guarded(3, first ?? null),
+      commits.write({ do: "set", key: ["behind"], value: 1 }),
+    ]);
+    assert.deepEqual(stamps.map((stamp) => stamp !== undefined), [true, false, true, true, true]);
+    const found = await kv.getMany([["before"], ["new"], ["a"], ["behind"]]);
+    assert.deepEqual(found.map(({ value }) => value), [1, 1, 3, 1]);
+    assert.equal(found[2]?.versionstamp, stamps[3], "good for the next check");
+    assert.equal((await kv.get<Deno.KvU64>(["changes"])).value?.value, 1n);
+    await commits.close();
+  });
+});
+
+Deno.test("no more than a hundred checks stand in one commit", async () => {
+  await withStore(async ({ kv }) => {
+    const commits = new Commits(kv);
+    const guarded = (number: number) =>
+      commits.write(
+        { do: "check", key: ["n", number], versionstamp: null },
+        { do: "set", key: ["n", number], value: number },
+      );
+    const stamps = await Promise.all(Array.from({ length: 250 }, (_, number) => guarded(number)));
+    assert.ok(stamps.every((stamp) => stamp !== undefined));
+    assert.equal(new Set(stamps).size, 3);
+    const many = Array.from({ length: 101 }, (_, n) => ({ do: "check", key: ["m", n], versionstamp: null } as const));
+    await assert.rejects(commits.write(...many), /check 101 records in one commit: 100 are the most/);
+    assert.notEqual(await commits.write({ do: "set", key: ["after"], value: 1 }), undefined);
+    await commits.close();
+  });
+});
+
 Deno.test("a failed commit is told to each who waits for it, and the next one works", async () => {
   await withStore(async ({ kv }) => {
     const commits = new Commits(kv);

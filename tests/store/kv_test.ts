@@ -41,11 +41,12 @@ Deno.test("processes that open a new store at once agree on its schema and its s
   }
 });
 
-Deno.test("commit says false when a check does not hold", async () => {
+Deno.test("commit gives the versionstamp of what it wrote, and none when a check does not hold", async () => {
   await withStore(async ({ kv }) => {
     const before = await kv.get(["x"]);
-    assert.equal(await commit(kv.atomic().check(before).set(["x"], 1)), true);
-    assert.equal(await commit(kv.atomic().check(before).set(["x"], 2)), false);
-    assert.equal((await kv.get(["x"])).value, 1);
+    const stamp = await commit(kv.atomic().check(before).set(["x"], 1));
+    assert.equal(await commit(kv.atomic().check(before).set(["x"], 2)), undefined);
+    const after = await kv.get(["x"]);
+    assert.deepEqual([after.value, after.versionstamp], [1, stamp]);
   });
 });

@@ -1,11 +1,14 @@
 /** What another maildemon does to the store: `other_process.ts FOLDER ACTION …`. */
 
+import { called } from "../../src/check/host_history.ts";
 import { Commits } from "../../src/store/commits.ts";
 import { openKv } from "../../src/store/kv.ts";
 import { type Lockout, Lockouts } from "../../src/store/lockouts.ts";
 import { Refused } from "../../src/store/people.ts";
 import { secret } from "../../src/store/secrets.ts";
 import { Users } from "../../src/store/users.ts";
+import { seeded } from "../support/every_cut.ts";
+import { hostsAt, live, net, NOON, PREFIX } from "./host_counts.ts";
 import { CHEAP, DOMAINS, LOCKOUT } from "./temporary_store.ts";
 
 const [folder = "", action, first = "", second = "", third = ""] = Deno.args;
@@ -47,6 +50,22 @@ switch (action) {
     const locks: Lockout[] = [];
     for (let number = 0; number < Number(third); number++) locks.push(...(await lockouts.fail(first, second)).locks);
     console.log(JSON.stringify(locks.map(({ of }) => of)));
+    break;
+  }
+  case "call": {
+    // One connection of each of so many hosts after the other, a ban now and then, all changes soon on disk.
+    const hosts = hostsAt(kv, { now: NOON }, PREFIX, 5);
+    for (let time = 0; time < Number(first); time++) {
+      await hosts.change(net(`198.51.100.${time % Number(second)}`), called);
+      await new Promise((done) => setTimeout(done, 3));
+    }
+    await hosts.close();
+    break;
+  }
+  case "live": {
+    const clock = { now: NOON }, hosts = hostsAt(kv, clock);
+    await live(kv, hosts, clock, seeded(Number(first)), Number(second));
+    await hosts.close();
     break;
   }
   case "secret":

@@ -68,7 +68,7 @@ def utf8():
 
 def eightbit():
     """BODY=8BITMIME with Latin-1 and UTF-8 in the body."""
-    body = b"Subject: eight bits\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + \
+    body = b"From: carol@remote.test\r\nSubject: eight bits\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + \
         bytes(range(128, 256)) + b"\r\n" + "Grüße €\r\n".encode()
     with mx() as client:
         client.sendmail("carol@remote.test", [f"ann+{tag}@dev.test"], body, mail_options=["BODY=8BITMIME"])
