@@ -64,8 +64,8 @@ export class HostSweep {
     let seen = 0, forgotten = 0;
     for await (const [host, record] of this.#hosts.all()) {
       if (isOld(record, now())) {
-        await this.#hosts.revise(host, (record, at) => isOld(record, at) ? undefined : record);
-        forgotten++;
+        const left = await this.#hosts.revise(host, (record, at) => isOld(record, at) ? undefined : record);
+        if (left === undefined) forgotten++;
       }
       if (++seen % BATCH === 0) await pause(PAUSE);
       if (this.#closed) return;

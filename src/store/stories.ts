@@ -166,10 +166,13 @@ export class Stories {
       const day = new Date(now()).toISOString().slice(0, 10);
       const path = (part: number) => join(folder, `${day}.${String(part).padStart(4, "0")}.jsonl`);
       // Behind all that is there from an earlier start, whose first parts may have been dropped.
-      if (day !== this.#day) this.#part = lastPart(await storyFiles(folder), day);
+      const isFirst = day !== this.#day;
+      if (isFirst) this.#part = lastPart(await storyFiles(folder), day);
       this.#day = day;
       while (await sizeOf(path(this.#part)) > size / PARTS) this.#part++;
-      await Deno.writeTextFile(path(this.#part), text, { append: true, mode: 0o600 });
+      // The last line of an earlier start may have been cut off: what follows it would be lost with it.
+      const end = isFirst && await sizeOf(path(this.#part)) > 0 ? "\n" : "";
+      await Deno.writeTextFile(path(this.#part), end + text, { append: true, mode: 0o600 });
       await this.#drop();
     } catch (error) {
       log("warning", "stories-not-written", { error: error instanceof Error ? error.message : String(error) });

@@ -13,10 +13,7 @@ const PATIENCE = 15_000;
 
 export interface Setting {
   readonly listeners: readonly { readonly kind: string; readonly more?: string }[];
-  /** Of `[checks]
-dmarc = "note" # what has no From arrives here too
-
-[outbound]`. */
+  /** Of `[outbound]`. */
   readonly outbound: string;
   /** Besides `dev.test` and `remote.test`. */
   readonly zone?: string;
@@ -203,6 +200,9 @@ key = "tls.key"
 [[tls.certificates]]
 certificate = "named.pem"
 key = "named.key"
+
+[checks]
+dmarc = "note" # what has no From arrives here too
 
 [outbound]
 ${outbound}
