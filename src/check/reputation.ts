@@ -111,7 +111,9 @@ export class Visit {
       const record = await hosts.get(this.#host);
       const near = asksNeighbours(record, rules, at) ? await hosts.near(this.#host) : [];
       const standing = judgeArrival(record, near, rules, at);
-      await this.#note(standing);
+      // Who is refused for his neighbours would be known from now on, and speak for the next one of them.
+      const leavesNothing = standing.is === "inherits" && !this.isClassic && this.isEnforced && record === undefined;
+      if (!leavesNothing) await this.#note(standing);
       return this.#answer(standing);
     } catch (error) {
       this.#failed(error);

@@ -173,11 +173,11 @@ Deno.test("what passes quickly passes mailauth with the same result, however a m
   assert.ok(count.plain > MAILS * 0.8 && count.changed > MAILS * 10, JSON.stringify(count));
   // Enough that do no harm, and far from all.
   assert.ok(count.harmless > MAILS && count.harmless < count.changed / 2, JSON.stringify(count));
-  await sawDkimpy(passing.slice(0, SAMPLE));
+  assert.ok(passing.length > SAMPLE);
+  await dkimpyBelieves(passing.slice(0, SAMPLE));
 });
 
-/** Each of these messages: how many signatures it has, and that dkimpy believes them all. */
-async function sawDkimpy(texts: readonly string[]): Promise<void> {
+async function dkimpyBelieves(texts: readonly string[]): Promise<void> {
   const program = `
 import base64, json, sys, dkim
 texts, records = json.load(sys.stdin)
@@ -203,7 +203,7 @@ for text in texts:
   const { stdout } = await child.output();
   const said = new TextDecoder().decode(stdout).trim().split("\n");
   assert.equal(said.length, texts.length);
-  for (const [at, word] of said.entries()) if (word !== "True") Deno.writeTextFileSync("/tmp/dk/disagree", word + JSON.stringify(texts[at]?.slice(0,1500)) + "\n", {append:true});
+  for (const [at, word] of said.entries()) assert.equal(word, "True", JSON.stringify(texts[at]));
 }
 
 // RFC 6376 appendix A and RFC 8463 appendix A.
@@ -243,7 +243,7 @@ const NOT_QUICKLY: Readonly<Record<string, Letter>> = {
   "From that is not signed": { tags: { h: "to" } },
   "i= beside d=": { tags: { i: "@other.test" } },
   "i= that only ends like d=": { tags: { i: "@notremote.test" } },
-  "a tag with the name of what every object has": { tags: { ["__proto__x".slice(0, 9)]: "1" } },
+  "a tag with the name of what every object has": { tags: { ["__proto__"]: "1" } },
   "a tag twice": { tags: { d: "remote.test; d=remote.test" } },
   "a tag nobody knows": { tags: { z: "x" } },
   "another version": { tags: { v: "2" } },
