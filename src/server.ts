@@ -25,7 +25,7 @@ import { Counters } from "./status/metrics.ts";
 import { openStatus, type StatusServer } from "./status/page.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
-import type { Stories } from "./store/stories.ts";
+import type { Decision, Stories } from "./store/stories.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { VERSION } from "./version.ts";
 
@@ -81,7 +81,7 @@ async function open(
     await openReception(config, {
       log,
       accepted: (entry) => queue.accepted(entry),
-      tell: (decision) => stories.decision(decision),
+      tell: (decision) => told(decision, stories, log),
     }, certificates),
     (reception) => reception.close(),
   );
@@ -127,6 +127,23 @@ async function within(patience: number, work: Promise<void>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   await Promise.race([work, new Promise<void>((done) => timer = setTimeout(done, patience))]);
   clearTimeout(timer);
+}
+
+/** What was refused is a line of the log, too; the rest of the story is not. */
+function told(decision: Decision, stories: Stories, log: Log): void {
+  stories.decision(decision);
+  if (decision.id !== undefined) return;
+  const { connection, host, user, from, to, reply, steps } = decision;
+  const rule = steps.find(({ decides }) => decides !== undefined)?.check;
+  log("info", "refused", {
+    connection,
+    host,
+    user,
+    from,
+    to: to.length > 1 ? `${to.length} recipients` : to[0],
+    rule,
+    reply,
+  });
 }
 
 /** What becomes of a connection that was let in. */

@@ -76,7 +76,7 @@ function holds(signature: PlainSignature, line: Line, { fields, body, hashes, re
   if (key.strict && identityDomain.toLowerCase() !== domain.toLowerCase()) return false;
   const hash = hashes.get(signature.body) ?? hashOf(body, signature.body);
   hashes.set(signature.body, hash);
-  
+  if (hash !== signature.bodyHash) return false;
   const covered = Buffer.from(coveredText(signature, line, fields), "latin1");
   return key.verifies(createHash("sha256").update(covered).digest(), signature.signature);
 }

@@ -194,6 +194,8 @@ Try:
   swaks --server 127.0.0.1:${submission} --tls --auth PLAIN --auth-user ann@${DOMAIN} \\
       --auth-password ${PASSWORD} --from ann@${DOMAIN} --to someone@remote.test
   deno task start --config ${join(store, "config.toml")} user list
+  deno task start --config ${join(store, "config.toml")} why carol@remote.test
+  deno task start --config ${join(store, "config.toml")} try --ip 192.0.2.7 --from boss@forged.test --to ann@${DOMAIN}
 
 Stop it with Ctrl+C.
 `;

@@ -4,44 +4,22 @@ import assert from "node:assert/strict";
 import { openKv } from "../../src/store/kv.ts";
 import { Lockouts } from "../../src/store/lockouts.ts";
 import { expect, plain } from "../support/letters.ts";
-import { ANN, type Kind, LocalServer, type LocalSettings, PASSWORD, underTls } from "../support/local_server.ts";
+import { ANN, LocalServer, type LocalSettings, PASSWORD } from "../support/local_server.ts";
+import { callFrom, greetingFor, PROXIED } from "../support/proxy_caller.ts";
 import { answerToProof, scram } from "../support/scram_client.ts";
-import { SmtpPeer } from "../support/smtp_peer.ts";
-
-const LISTENERS = (["mx", "submission", "submissions"] as const).map((kind) => `
-[[listeners]]
-address = "127.0.0.1:0"
-kind = "${kind}"
-proxy_protocol_from = ["127.0.0.0/8"]
-`).join("");
+import type { SmtpPeer } from "../support/smtp_peer.ts";
 
 const BOB = { address: "bob@ours.test", password: "Crocus-8 meadow" };
 const LOCKED_OUT = "421 4.7.0 Too many failed logins from your address: try again later";
 const WRONG = "535 5.7.8 User name or password is wrong";
 
 function openServer(settings: LocalSettings = {}): Promise<LocalServer> {
-  return LocalServer.open({ users: [ANN, BOB], listeners: LISTENERS, ...settings });
-}
-
-/** A connection from this address, under TLS where it begins so; nothing is read yet. */
-async function callFrom(server: LocalServer, host: string, kind: Kind = "submissions"): Promise<SmtpPeer> {
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: server.port(kind) });
-  const [family, to] = host.includes(":") ? ["TCP6", "2001:db8::25"] : ["TCP4", "192.0.2.25"];
-  await conn.write(new TextEncoder().encode(`PROXY ${family} ${host} ${to} 4096 465\r\n`));
-  return new SmtpPeer(kind === "submissions" ? await underTls(conn) : conn);
-}
-
-/** The greeting. */
-async function greetingFor(server: LocalServer, host: string, kind?: Kind): Promise<string> {
-  const peer = await callFrom(server, host, kind);
-  const said = await peer.lastLine();
-  peer.close();
-  return said;
+  return LocalServer.open({ users: [ANN, BOB], listeners: PROXIED, ...settings });
 }
 
 /** Ready to sign in. */
 async function clientFrom(server: LocalServer, host: string): Promise<SmtpPeer> {
-  const peer = await callFrom(server, host);
+  const peer = await callFrom(server, host, "submissions");
   expect(await peer.lastLine(), "220");
   expect(await peer.say("EHLO client.remote.test"), "250");
   return peer;
@@ -125,7 +103,7 @@ Deno.test("a SCRAM login with a wrong proof counts, as the login that it is", as
     assert.equal(await scram(peer, ANN.address, "wrong"), WRONG);
     peer.close();
   }
-  assert.equal(await greetingFor(server, "192.0.2.1"), LOCKED_OUT);
+  assert.equal(await greetingFor(server, "192.0.2.1", "submissions"), LOCKED_OUT);
   assert.match(logged(server)[2] ?? "", / login=ann@ours\.test failures=3 of=3$/);
 });
 
@@ -153,7 +131,7 @@ Deno.test("an account of one's own does not help to guess the password of others
     expect(await signIn(server, "192.0.2.1", BOB.password, BOB.address), "235");
     assert.equal(await signIn(server, "192.0.2.1"), WRONG);
   }
-  assert.equal(await greetingFor(server, "192.0.2.1"), LOCKED_OUT);
+  assert.equal(await greetingFor(server, "192.0.2.1", "submissions"), LOCKED_OUT);
 });
 
 Deno.test("sessions that were open before, and those that guess at once, get no further than one after the other", async () => {
@@ -208,7 +186,7 @@ Deno.test("a lock-out has the length and the limits of the config", async () => 
   assert.equal(await peer.say(`AUTH PLAIN ${plain(ANN.address, "wrong")}`), WRONG);
   assert.equal(await peer.lastLine(), "closed");
   peer.close();
-  assert.equal(await greetingFor(server, "192.0.2.1"), LOCKED_OUT);
+  assert.equal(await greetingFor(server, "192.0.2.1", "submissions"), LOCKED_OUT);
   const until = Date.parse(/host-locked .* until=(\S+)/.exec(server.log.join("\n"))?.[1] ?? "");
   assert.equal(Math.round((until - Date.now()) / 3600_000), 30 * 24);
 });

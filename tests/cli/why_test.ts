@@ -234,8 +234,10 @@ Deno.test("why names rule, value, setting and line of twelve refusals, each by a
     ],
   ];
   assert.equal(cases.length, 12);
-  for (const [asked, message, reply, rule, found, key, value, begin] of cases) {
+  for (const [, message, reply, rule] of cases) {
     assert.equal((await handIn(server, message)).slice(0, reply.length), reply, rule);
+  }
+  for (const [asked, , reply, rule, found, key, value, begin] of cases) {
     const [told] = await toldOf(server, asked);
     const step = told?.steps.find(({ decides }) => decides !== undefined);
     assert.equal(step?.check, rule);

@@ -32,6 +32,7 @@ export interface LocalSettings {
   readonly limits?: string;
   readonly auth?: string;
   readonly checks?: string;
+  readonly reputation?: string;
   /** Default: capture. */
   readonly outbound?: string;
   /** Instead of one listener of each kind on a free port of 127.0.0.1. */
@@ -223,7 +224,7 @@ export class LocalServer {
 }
 
 function configOf(settings: LocalSettings, names: NameServer): string {
-  const { top = "", domain = "", limits = "", auth = "", checks = "" } = settings;
+  const { top = "", domain = "", limits = "", auth = "", checks = "", reputation = "" } = settings;
   return `hostname = "mail.ours.test"
 store = "store"
 ${top}
@@ -242,6 +243,8 @@ ${limits}
 ${auth}
 [checks]
 ${checks}
+[reputation]
+${reputation}
 [outbound]
 ${settings.outbound ?? CAPTURE}
 [status]
