@@ -254,6 +254,7 @@ const NOT_QUICKLY: Readonly<Record<string, Letter>> = {
   "two addresses in From": { from: "carol@remote.test, eve@evil.test" },
   "a second From": { fields: "From: eve@evil.test\r\n" },
   "a bare LF in the body": { body: "Hello\n there.\r\n" },
+  "an ARC set": { fields: "ARC-Seal: i=1; cv=none\r\n" },
   "a top-level domain": { tags: { d: "test" } },
 };
 
