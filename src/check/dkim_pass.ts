@@ -1,6 +1,6 @@
 /**
  * Says of most honest messages quickly that their DKIM signatures hold (RFC 6376 §6), and nothing else: it knows no
- * "fail". Whatever is not plain or does not hold is left to mailauth, which takes ten times as long and whose word
+ * "fail". Whatever is not plain or does not hold is left to mailauth, which takes five times as long and whose word
  * counts; so this can only be wrong by saying pass where mailauth does not, and a test looks for that.
  */
 

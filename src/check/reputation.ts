@@ -4,7 +4,7 @@
  */
 
 import type { Log } from "../log.ts";
-import { asSeen, isIn, type Network, parseIp } from "../smtp/network.ts";
+import { asSeen, type Ip, isIn, type Network, parseIp } from "../smtp/network.ts";
 import { because, closing, type Reply, reply } from "../smtp/reply.ts";
 import type { Counts } from "../store/host_counting.ts";
 import type { HostRecord } from "../store/host_record.ts";
@@ -77,9 +77,14 @@ export class Reputation {
   visit(peer: { readonly id: string; readonly host: string }): Visit | undefined {
     const mode = this.#parts.mode(), ip = parseIp(peer.host);
     if (mode === "off" || ip === undefined) return undefined;
-    if (this.#parts.exempt.some((network) => isIn(ip, network) || isIn(asSeen(ip), network))) return undefined;
+    if (isExempt(ip, this.#parts.exempt)) return undefined;
     return new Visit(this.#parts, peer, hostOf(ip, this.#parts.rules), mode === "enforce");
   }
+}
+
+/** By the address that connects, or by the IPv4 address inside it. */
+export function isExempt(ip: Ip, exempt: readonly Network[]): boolean {
+  return exempt.some((network) => isIn(ip, network) || isIn(asSeen(ip), network));
 }
 
 /** Its methods never reject: who cannot be judged because the store fails is welcome. */

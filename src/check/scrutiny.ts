@@ -63,6 +63,8 @@ export class Scrutiny {
   #spf: Promise<SpfFinding> | undefined;
   #findings: Findings = { listings: [] };
   #spamStep: Step | undefined;
+  /** What is not enforced would have been refused for: the name, and what came after it. */
+  #nameWould: readonly Step[] = [];
   #would: readonly Step[] = [];
 
   constructor(parts: ScrutinyParts, peer: { readonly id: string; readonly host: string }) {
@@ -87,6 +89,7 @@ export class Scrutiny {
     const { settings, dns } = this.#parts, visit = this.#visit;
     visit?.hello(name);
     this.#heloFound = undefined;
+    this.#nameWould = this.#would = [];
     const isClassic = visit?.isClassic === true;
     if (settings.helo === "off" && !isClassic) return this.#helo = undefined;
     const helo = this.#within((signal) => checkHelo(name, this.#peer.host, dns, signal)).then((found) => {
@@ -99,7 +102,9 @@ export class Scrutiny {
     if (settings.helo !== "reject" && !isClassic) return undefined;
     const found = await helo, refusal = verdict.judgeHelo(settings.helo, found);
     if (refusal !== undefined || !isClassic || found.result !== "mismatch") return refusal;
-    return this.#byReputation(closing(verdict.heloFailed(found, "seen hosts: name", "reputation.rules")));
+    const byName = this.#byReputation(closing(verdict.heloFailed(found, "seen hosts: name", "reputation.rules")));
+    this.#nameWould = this.#would;
+    return byName;
   }
 
   /** At MAIL. Undefined: go on. */
@@ -108,7 +113,7 @@ export class Scrutiny {
     this.#spf = undefined;
     this.#findings = { listings: [] };
     this.#spamStep = undefined;
-    this.#would = [];
+    this.#would = this.#nameWould;
     if (settings.spf === "off") return undefined;
     const sender = path === null ? "" : formatMailbox(path);
     this.#spf = spf.check({ host: this.#peer.host, hello: hello.name, sender });
@@ -202,7 +207,8 @@ export class Scrutiny {
   #byReputation(refusal: Reply): Reply | undefined {
     if (this.#visit?.isEnforced) return refusal;
     const { rule = "seen hosts", found = "" } = refusal.because ?? {};
-    const would = `would have been refused: ${formatReply(refusal).trim()}`;
+    const would = `would have been refused: ${formatReply(refusal).trim()}`, { id, host } = this.#peer;
+    this.#parts.log("info", "mail-would-be-refused", { connection: id, host, rule, found });
     this.#would = [...this.#would, { check: rule, found, setting: "reputation.mode", would }];
     return undefined;
   }

@@ -8,11 +8,11 @@ import {
   judgeArrival,
   type Standing,
 } from "../check/host_rules.ts";
-import type { Mode } from "../check/reputation.ts";
+import { isExempt, type Mode } from "../check/reputation.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { hostRules, modeAt } from "../inspection.ts";
 import { silent } from "../log.ts";
-import { type Ip, isIn, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
+import { type Ip, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
 import { bornAt } from "../store/born.ts";
 import { type Counts, readCounting } from "../store/host_counting.ts";
 import type { HostRecord } from "../store/host_record.ts";
@@ -66,7 +66,7 @@ export interface Known {
 export async function lookUp({ config, hosts, rules }: OpenHosts, ip: Ip, host: Network): Promise<Known> {
   const record = await hosts.get(host), near = await hosts.near(host), now = Date.now();
   const standing = judgeArrival(record, asksNeighbours(record, rules, now) ? near : [], rules, now);
-  return { record, near, standing, isExempt: exemptOf(config).some((network) => isIn(ip, network)) };
+  return { record, near, standing, isExempt: isExempt(ip, exemptOf(config)) };
 }
 
 function exemptOf({ reputation }: Config): Network[] {
