@@ -81,6 +81,7 @@ interface Prepared {
   readonly score: number;
 }
 
+const LF = 10;
 const TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: this message goes in circles");
 const STORE_FAILED = reply(452, "4.3.1", "Cannot store the message now: try again later");
 const SIGNING_FAILED = reply(451, "4.3.0", "Cannot sign the message now: try again later");
@@ -122,7 +123,7 @@ export class Intake {
   async #take(draft: Draft, transaction: Transaction, hello: Hello, accepted: readonly Accepted[]): Promise<Reply> {
     const header = readHeader(draft.start, this.#parts.limits);
     if (typeof header === "string") return HEADER_REFUSALS[header];
-    if (header.end === draft.start.length && draft.size > draft.start.length) return HEADER_REFUSALS["too large"];
+    if (draft.size > draft.start.length && isCut(draft.start, header)) return HEADER_REFUSALS["too large"];
     const hops = header.fields.reduce((count, { name }) => name === "received" ? count + 1 : count, 0);
     if (hops > this.#parts.limits.maxHops) return because(TOO_MANY_HOPS, "hops", `${hops} hops`, "limits.max_hops");
 
@@ -204,9 +205,11 @@ export class Intake {
     });
     if (judged.refusal) return judged.refusal;
     const { score } = judged, kept = withoutFields(start, judged.foreign);
-    // Text that has no header at all gets the empty line that makes our trace lines one.
-    const bare = header.fields.length === 0 && header.end < start.length && start[0] !== 13;
-    return { start: bare ? prepend("\r\n", kept) : kept, trace: judged.trace, score };
+    return {
+      start: header.closed ? kept : closed(kept, header.end - start.length + kept.length),
+      trace: judged.trace,
+      score,
+    };
   }
 
   async #fromUser(
@@ -255,6 +258,22 @@ function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], s
     source,
     arrived: at,
   };
+}
+
+/** Whether the header goes on behind `start`. A name that was cut before its colon looks like a line that is no field. */
+function isCut(start: Uint8Array, { end, closed }: Header): boolean {
+  return end === start.length || (!closed && !start.includes(LF, end));
+}
+
+/**
+ * Where our header ends with a line that is no field, others may read on, and find there what was not looked at: an
+ * empty line ends it for everybody. So does text without any header, which our trace lines would run into.
+ */
+function closed(start: Uint8Array, end: number): Uint8Array {
+  const rest = prepend("\r\n", start.subarray(end)), all = new Uint8Array(end + rest.length);
+  all.set(start.subarray(0, end));
+  all.set(rest, end);
+  return all;
 }
 
 /** The message with its completed beginning, in one piece. */

@@ -3,7 +3,6 @@
  * that claim to be ours. What a peer said is quoted or replaced, so that it stays one value.
  */
 
-import { parseDomain } from "../smtp/address.ts";
 import { type Field, type Header, valueOf } from "../smtp/headers.ts";
 import type { Signature } from "../worker/verify.ts";
 import type { DmarcFinding } from "./dmarc.ts";
@@ -122,14 +121,19 @@ export function foreignResults(start: Uint8Array, { fields }: Header, hostname: 
   const ours = canonical(hostname);
   return fields.filter((field) => {
     if (field.name !== "authentication-results") return false;
-    const id = authservId(valueOf(start, field));
-    return id === undefined || canonical(id) === ours;
+    const id = canonical(authservId(valueOf(start, field)) ?? "");
+    return id === undefined || id === ours;
   });
 }
 
-function canonical(name: string): string {
-  const plain = name.normalize("NFKC").replace(/\.$/, "").toLowerCase();
-  return parseDomain(plain) ?? plain;
+/** As others may read it: signs that look like ours, or like nothing, count as ours. Undefined: nobody can say. */
+function canonical(name: string): string | undefined {
+  if (/^[!-~]+$/.test(name)) return name.toLowerCase().replace(/\.$/, "");
+  try {
+    return new URL(`http://${name}/`).hostname.replace(/\.$/, "");
+  } catch {
+    return undefined;
+  }
 }
 
 /** What stands behind blanks and comments: a token or a quoted string. Undefined when neither can be read. */

@@ -12,6 +12,7 @@ const CALLER = { id: "1", kind: "mx", host: "192.0.2.1", port: 1 } as const;
 async function handIn(
   targets: readonly { readonly to: "remote"; readonly address: string }[],
   accepted: IntakeParts["accepted"],
+  text = "Subject: x\r\n\r\ny\r\n",
 ): Promise<{ said: Reply | Error; stored: number }> {
   const folder = await Deno.makeTempDir();
   const spool = await Spool.open({ folder, log: silent });
@@ -30,7 +31,7 @@ async function handIn(
       CALLER,
       TRUSTING,
     );
-    await intake.body(new TextEncoder().encode("Subject: x\r\n\r\ny\r\n"));
+    await intake.body(new TextEncoder().encode(text));
     const said = await intake.finish({ sender: SENDER, recipients: [] }, HELLO, [{
       address: "ann@dev.test",
       destinations: targets.map((target) => ({ target })),
@@ -54,4 +55,20 @@ Deno.test("a message that leads nowhere is never answered with 250", async () =>
   const { said, stored } = await handIn([], () => {});
   assert.ok(said instanceof Error);
   assert.equal(stored, 0);
+});
+
+Deno.test("a header that is cut anywhere at the end of what is looked at is too large", async () => {
+  const limit = 1 << 18,
+    line = `X: ${"y".repeat(995)}\r\n`,
+    field = "Authentication-Results: mail.dev.test; spf=pass\r\n";
+  for (const seen of [1, 10, 22, 23, 24, field.length - 1, field.length]) {
+    const filler = line.repeat(Math.floor((limit - seen) / line.length) - 1);
+    const last = `X: ${"y".repeat(limit - seen - filler.length - 5)}\r\n`;
+    const { said, stored } = await handIn(
+      [{ to: "remote", address: "ann@remote.test" }],
+      () => {},
+      `${filler}${last}${field}\r\ny\r\n`,
+    );
+    assert.deepEqual(["code" in said && said.lines, stored], [["The header is too large"], 0], `${seen} octets of it`);
+  }
 });

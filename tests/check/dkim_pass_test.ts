@@ -16,9 +16,9 @@ const requestOf = (text: string, records: Records): VerifyRequest => ({
 
 // ── beside mailauth ──────────────────────────────────────────────────────────────────────────────────────────────
 
-const MAILS = 700, CHANGES = 12;
+const MAILS = 500, CHANGES = 12;
 /** Messages that dkimpy sees too. */
-const SAMPLE = 150;
+const SAMPLE = 100;
 
 /** One change to a message or to the records. Most make its signatures wrong, some do no harm. */
 type Change = (text: string, chance: Chance) => string;

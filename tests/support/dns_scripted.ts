@@ -8,8 +8,8 @@ import type { Server } from "../../src/dns/servers.ts";
 import { decodeMessage, encodeReply, type Message } from "../../src/dns/wire.ts";
 
 export interface Script {
-  /** The datagrams that follow a query. */
-  readonly udp?: (query: Message) => readonly Uint8Array[];
+  /** The datagrams that follow a query, at once or later. */
+  readonly udp?: (query: Message) => readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
   /** The pieces that follow a query by TCP, each with its own write; the connection is closed after them if told so. */
   readonly tcp?: (query: Message) => { readonly pieces: readonly Uint8Array[]; readonly close?: true };
 }
@@ -40,12 +40,18 @@ export async function serveScript({ udp, tcp }: Script): Promise<Scripted> {
   const address = listener.address();
   const port = address === null || typeof address === "string" ? 0 : address.port;
   const socket = createSocket("udp4");
+  let closed = false;
   socket.on("message", (bytes: Uint8Array, from) => {
     const query = decodeMessage(bytes);
     if (query === undefined) return;
     queries.push(query);
     ports.push(from.port);
-    for (const packet of udp?.(query) ?? []) socket.send(packet, from.port, from.address);
+    const send = (packets: readonly Uint8Array[]) => {
+      for (const packet of packets) if (!closed) socket.send(packet, from.port, from.address);
+    };
+    const said = udp?.(query) ?? [];
+    if (said instanceof Promise) void said.then(send);
+    else send(said);
   });
   await new Promise<void>((ready) => socket.bind(port, "127.0.0.1", ready));
   return {
@@ -53,6 +59,7 @@ export async function serveScript({ udp, tcp }: Script): Promise<Scripted> {
     queries,
     ports,
     close: async () => {
+      closed = true;
       for (const connection of connections) connection.destroy();
       await new Promise<void>((gone) => listener.close(() => gone()));
       await new Promise<void>((gone) => socket.close(() => gone()));

@@ -224,7 +224,7 @@ export class LocalServer {
 }
 
 function configOf(settings: LocalSettings, names: NameServer): string {
-  const { top = "", domain = "", limits = "", auth = "", checks = "", reputation = "" } = settings;
+  const { top = "", domain = "", limits = "", auth = "", checks = "", reputation } = settings;
   return `hostname = "mail.ours.test"
 store = "store"
 ${top}
@@ -243,8 +243,7 @@ ${limits}
 ${auth}
 [checks]
 ${checks}
-[reputation]
-${reputation}
+${reputation === undefined ? "" : `[reputation]\n${reputation}`}
 [outbound]
 ${settings.outbound ?? CAPTURE}
 [status]

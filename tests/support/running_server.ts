@@ -38,6 +38,10 @@ export class RunningServer {
     return server;
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** The ports of this kind, in the order of the config. */
   ports(kind: "mx" | "submission" | "submissions"): readonly number[] {
     return this.log.slice(this.#from).map((line) => /\blistening host=\S+ port=(\d+) kind=(\S+)/.exec(line))

@@ -7,17 +7,20 @@ const PATIENCE = 5_000;
 
 export class SmtpPeer {
   #conn: Deno.Conn;
+  readonly #patience: number;
   #unread = "";
   #ended = false;
 
-  constructor(conn: Deno.Conn) {
+  /** `patience` in milliseconds, for each piece of an answer. */
+  constructor(conn: Deno.Conn, patience = PATIENCE) {
     this.#conn = conn;
+    this.#patience = patience;
   }
 
-  static async call(port: number): Promise<SmtpPeer> {
+  static async call(port: number, patience = PATIENCE): Promise<SmtpPeer> {
     const conn = await Deno.connect({ hostname: "127.0.0.1", port });
     conn.setNoDelay(true);
-    return new SmtpPeer(conn);
+    return new SmtpPeer(conn, patience);
   }
 
   /** Implicit TLS. */
@@ -78,7 +81,7 @@ export class SmtpPeer {
     const buffer = new Uint8Array(16384);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, fail) => {
-      timer = setTimeout(fail, PATIENCE, new Error(`no answer within ${PATIENCE} ms`));
+      timer = setTimeout(fail, this.#patience, new Error(`no answer within ${this.#patience} ms`));
     });
     try {
       const count = await Promise.race([this.#conn.read(buffer), late]);
