@@ -51,7 +51,16 @@ const MAY_IMPORT: Readonly<Record<string, Readonly<Record<string, May>>>> = {
 };
 
 /** The composition, and what people and operators see of it. */
-const MAY_IMPORT_ALL = ["main.ts", "server.ts", "reception.ts", "inspection.ts", "rehearsal.ts", "cli", "status", "sandbox"];
+const MAY_IMPORT_ALL = [
+  "main.ts",
+  "server.ts",
+  "reception.ts",
+  "inspection.ts",
+  "rehearsal.ts",
+  "cli",
+  "status",
+  "sandbox",
+];
 /** Every part states the few settings it needs; only those who compose know the whole of them. */
 const MAY_IMPORT_CONFIG = ["main.ts", "server.ts", "reception.ts", "inspection.ts", "rehearsal.ts", "cli"];
 

@@ -51,7 +51,8 @@ export function tryPython(office: () => PostOffice): void {
   interop("smtplib sends eight bits, and they arrive as they are", ["python"], async () => {
     const tag = newTag();
     await play("smtplib_client.py", "eightbit", "mx", tag);
-    const head = "From: carol@remote.test\r\nSubject: eight bits\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n";
+    const head =
+      "From: carol@remote.test\r\nSubject: eight bits\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\n";
     const high = String.fromCharCode(...Array.from({ length: 128 }, (_, index) => 128 + index));
     const words = String.fromCharCode(...new TextEncoder().encode("Grüße €\r\n"));
     sameBytes(below(await office().letter(tag)), `${head}${high}\r\n${words}`);
