@@ -208,40 +208,38 @@ async function recordOf(local: LocalServer, ip: string) {
   return JSON.parse(out).record;
 }
 
-for (const { name, checks, reply } of SETTINGS) {
-  Deno.test(`no trouble of the DNS is taken for an answer, and none takes long (${name})`, async () => {
-    await withServer(checks, async (local, server) => {
-      const port = server.port("mx");
-      const ended = await Promise.all(CASES.map(async (one) => {
-        const { ip, helo, domain } = one, from = `carol@${domain}`, began = performance.now();
-        const said = await handIn({ port, ip, helo, sender: from }, signedLetter(KEY, { from, tags: { d: domain } }));
-        return { one, said, took: Math.round(performance.now() - began) };
-      }));
-      const results = await resultsIn(local);
-      for (const { one, said, took } of ended) {
-        const { trouble, aspect, domain } = one, what = `${aspect} of ${trouble}: ${said} after ${took} ms`;
-        assert.match(said, trouble === "late-in-time" ? TAKEN : reply(aspect), what);
-        assert.ok(took <= LONGEST, what);
-        // With the strictest settings EHLO waits for the name.
-        if (aspect === "dnsbl" || (aspect === "helo" && checks === "")) assert.ok(took <= SOON, what);
-        if (said.startsWith("250")) assertFound(one, results.get(domain) ?? "none");
-      }
-      for (const { trouble, ip } of CASES.filter(({ aspect }) => aspect === "all")) {
-        const record = await recordOf(local, ip), { counters } = record;
-        assert.deepEqual([record.strikes, record.ban], [[], null], trouble);
-        assert.deepEqual([counters.spfFailures, counters.dkimFailures, counters.dmarcFailures], [0, 0, 0], trouble);
-        assert.deepEqual([counters.nameFailures, counters.spam], [0, 0], trouble);
-      }
-      // Everybody who called is known, and nobody is the worse for it.
-      const { out } = await maildemon(local.configFile, ["host", "list", "--json"]);
-      const hosts: { host: string; ban: unknown; strikes: unknown[] }[] = JSON.parse(out);
-      assert.deepEqual(hosts.filter(({ ban, strikes }) => ban !== null || strikes.length > 0), []);
-      assert.equal(hosts.length, CASES.length);
-    });
+async function noTroubleIsAnAnswer({ checks, reply }: Setting): Promise<void> {
+  await withServer(checks, async (local, server) => {
+    const port = server.port("mx");
+    const ended = await Promise.all(CASES.map(async (one) => {
+      const { ip, helo, domain } = one, from = `carol@${domain}`, began = performance.now();
+      const said = await handIn({ port, ip, helo, sender: from }, signedLetter(KEY, { from, tags: { d: domain } }));
+      return { one, said, took: Math.round(performance.now() - began) };
+    }));
+    const results = await resultsIn(local);
+    for (const { one, said, took } of ended) {
+      const { trouble, aspect, domain } = one, what = `${aspect} of ${trouble}: ${said} after ${took} ms`;
+      assert.match(said, trouble === "late-in-time" ? TAKEN : reply(aspect), what);
+      assert.ok(took <= LONGEST, what);
+      // With the strictest settings EHLO waits for the name.
+      if (aspect === "dnsbl" || (aspect === "helo" && checks === "")) assert.ok(took <= SOON, what);
+      if (said.startsWith("250")) assertFound(one, results.get(domain) ?? "none");
+    }
+    for (const { trouble, ip } of CASES.filter(({ aspect }) => aspect === "all")) {
+      const record = await recordOf(local, ip), { counters } = record;
+      assert.deepEqual([record.strikes, record.ban], [[], null], trouble);
+      assert.deepEqual([counters.spfFailures, counters.dkimFailures, counters.dmarcFailures], [0, 0, 0], trouble);
+      assert.deepEqual([counters.nameFailures, counters.spam], [0, 0], trouble);
+    }
+    // Everybody who called is known, and nobody is the worse for it.
+    const { out } = await maildemon(local.configFile, ["host", "list", "--json"]);
+    const hosts: { host: string; ban: unknown; strikes: unknown[] }[] = JSON.parse(out);
+    assert.deepEqual(hosts.filter(({ ban, strikes }) => ban !== null || strikes.length > 0), []);
+    assert.equal(hosts.length, CASES.length);
   });
 }
 
-Deno.test("many answers that are each in time are given up together, and so is what comes after them", async () => {
+async function allTogetherIsBounded(): Promise<void> {
   await withServer("", async (local, server) => {
     const port = server.port("mx"), ip = "198.18.99.7";
     // Signature and policy of the author are asked in vain as well.
@@ -257,4 +255,19 @@ Deno.test("many answers that are each in time are given up together, and so is w
     await until(async () => (await recordOf(local, ip))?.counters.accepted === 1, "the record of the host");
     assert.equal((await recordOf(local, ip)).ban, null);
   });
+}
+
+Deno.test("trouble of the DNS", async (test) => {
+  const step = (name: string, fn: () => Promise<void>) =>
+    test.step({ name, fn, sanitizeOps: false, sanitizeResources: false, sanitizeExit: false });
+  // Beside each other: they do nothing but wait.
+  await Promise.all([
+    ...SETTINGS.map((setting) =>
+      step(
+        `none of it is taken for an answer, and none takes long: ${setting.name}`,
+        () => noTroubleIsAnAnswer(setting),
+      )
+    ),
+    step("many answers that are each in time are given up together, and so is what comes later", allTogetherIsBounded),
+  ]);
 });

@@ -45,8 +45,11 @@ export interface Judged {
   readonly foreign: readonly Field[];
 }
 
-/** Milliseconds for the look-ups about the host, and for those about one message together. */
-const HOST_BUDGET = 20_000;
+/**
+ * Milliseconds for the look-ups about the host, and for those about one message together from its end on; what comes
+ * last, when others have used that up, is asked in a hurry.
+ */
+const HOST_BUDGET = 20_000, MESSAGE_BUDGET = 20_000, LEAST_BUDGET = 5_000;
 /** What only adds to the score is waited for no longer than this at the end of a message. */
 const PATIENCE = 3_000;
 
@@ -170,27 +173,34 @@ export class Scrutiny {
   }
 
   async #find(message: Message): Promise<Findings> {
-    const { settings, dns, verify, inTurn, log } = this.#parts, { start, size, read, header } = message;
-    const [helo, spf, listings] = await Promise.all([soon(this.#helo, undefined), this.#spf, soon(this.#listings, [])]);
+    const { settings, dns, log } = this.#parts, began = performance.now();
     const isClassic = this.#visit?.isClassic === true;
-    let signatures: readonly Signature[] | undefined;
-    if (verdict.wantsSignatures(settings, spf, isClassic)) {
-      // Of no use for a message that brings none, which is most of the spam.
-      const has = header.fields.some(({ name }) => name === "dkim-signature");
-      try {
-        signatures = has ? await checkDkim(start, dns, read, verify, size > start.length ? inTurn : undefined) : [];
-      } catch (error) {
-        log("error", "dkim-check-failed", { connection: this.#peer.id, error: String(error) });
-        signatures = [{ domain: "", selector: "", result: "temperror", aligned: true, reason: "not verified in time" }];
-      }
-    }
+    // Meanwhile, unless only a failing SPF asks for it: else the time for one would come on top of that for the other.
+    const early = verdict.wantsSignatures(settings, undefined, isClassic) ? this.#signaturesOf(message) : undefined;
+    const [helo, spf, listings] = await Promise.all([soon(this.#helo, undefined), this.#spf, soon(this.#listings, [])]);
+    const wants = verdict.wantsSignatures(settings, spf, isClassic);
+    const signatures = wants ? await (early ?? this.#signaturesOf(message)) : undefined;
+    const left = Math.max(LEAST_BUDGET, MESSAGE_BUDGET - (performance.now() - began));
     const dmarc = settings.dmarc === "off"
       ? undefined
-      : await checkDmarc({ start, spf, signatures: signatures ?? [] }, dns);
+      : await checkDmarc({ start: message.start, spf, signatures: signatures ?? [] }, dns, left);
     for (const { domain, result } of signatures ?? []) {
       log("debug", "dkim-checked", { connection: this.#peer.id, host: this.#peer.host, domain, result });
     }
     return { helo, spf, signatures, dmarc, listings, neighbours: this.#neighbours };
+  }
+
+  /** Never rejects. */
+  async #signaturesOf({ start, size, read, header }: Message): Promise<readonly Signature[]> {
+    const { dns, verify, inTurn, log } = this.#parts;
+    // Of no use for a message that brings none, which is most of the spam.
+    if (!header.fields.some(({ name }) => name === "dkim-signature")) return [];
+    try {
+      return await checkDkim(start, dns, read, verify, size > start.length ? inTurn : undefined);
+    } catch (error) {
+      log("error", "dkim-check-failed", { connection: this.#peer.id, error: String(error) });
+      return [{ domain: "", selector: "", result: "temperror", aligned: true, reason: "not verified in time" }];
+    }
   }
 
   /** Rule 4 of the seen-hosts algorithm. */

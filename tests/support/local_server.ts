@@ -136,9 +136,9 @@ export class LocalServer {
 
   // ── who calls ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Somebody on the mx port, greeted and after EHLO. */
-  async outside(): Promise<SmtpPeer> {
-    const peer = await SmtpPeer.call(this.port("mx"));
+  /** Somebody on the mx port, greeted and after EHLO; `patience` as `SmtpPeer` has it. */
+  async outside(patience?: number): Promise<SmtpPeer> {
+    const peer = await SmtpPeer.call(this.port("mx"), patience);
     await hello(peer, await peer.lastLine());
     return peer;
   }
