@@ -38,12 +38,12 @@ export const BROKEN: readonly Broken[] = [
   swap(
     HOST,
     `${HOST}\n"__proto__" = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, outbound, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
   ),
   swap(
     HOST,
     `${HOST}\n"__proto__".store = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, outbound, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
   ),
   swap(HOST, `${HOST}\nmax_recipients = 500`, "2: max_recipients: is not a key here; it belongs in [limits]"),
   add(
@@ -59,8 +59,8 @@ export const BROKEN: readonly Broken[] = [
     "10: listeners[0].toString: is not a known key; allowed here: address, kind, proxy_protocol_from",
   ),
   add(
-    '[reputation]\nmode = "observe"',
-    "10: reputation: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, outbound, status, log",
+    '[acme]\nemail = "ann@example.com"',
+    "10: acme: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
   ),
   add("[limits]\nmaxRecipients = 500", '11: limits.maxRecipients: is not a known key; did you mean "max_recipients"?'),
   add(
@@ -266,6 +266,37 @@ export const BROKEN: readonly Broken[] = [
   add(
     '[auth]\nmechanisms = [\n  "PLAIN",\n  "PLAIN",\n]',
     '13: auth.mechanisms[1]: "PLAIN" repeats auth.mechanisms[0]; remove one of them',
+  ),
+  add(
+    '[checks]\nhelo = "refuse"',
+    '11: checks.helo: must be "note", "off" or "reject", got "refuse"',
+  ),
+  add('[checks]\ndkim = "reject"', '11: checks.dkim: must be "note", "off" or "reject-fail", got "reject"'),
+  add(
+    '[checks]\nspam_limit = "5"',
+    '11: checks.spam_limit: must be a number from -100 to 10000, got "5"; write 5 without quotes',
+  ),
+  add(
+    "[checks]\ndnsbl = [{ weight = 4 }]",
+    '11: checks.dnsbl[0].zone: is missing; write zone = "dnsbl.example.net"',
+  ),
+  add("[checks.weights]\nspf_fial = 4", '11: checks.weights.spf_fial: is not a known key; did you mean "spf_fail"?'),
+  add("[reputation]\nratio = 2", "11: reputation.ratio: must be a number from 0.1 to 1, got 2"),
+  add(
+    '[reputation]\nmode = "on"',
+    '11: reputation.mode: must be "auto", "observe", "enforce" or "off", got "on"',
+  ),
+  add(
+    "[reputation]\nipv6_near = 48",
+    "11: reputation.ipv6_near: must be greater than ipv6_wide = 48, got 48",
+  ),
+  add(
+    '[reputation]\nexempt = ["10.0.0.1"]',
+    '11: reputation.exempt[0]: must be a network, such as "10.0.0.0/8" or "2001:db8::/32", got "10.0.0.1"; write "10.0.0.1/32"',
+  ),
+  add(
+    "[stories]\nkeep = 30",
+    '11: stories.keep: must be a duration with its unit (ms, s, m, h, d), got 30; write "30d"',
   ),
   add(
     "[checks]\nspf = true",

@@ -171,6 +171,7 @@ Deno.test("a target that is gone is named, and the others are served; one that i
       known: true,
       targets: [{ to: "remote", address: "x@else.test" }],
       users: [],
+      owners: new Map(),
       missing: ["bob@ours.test"],
     });
     assert.equal(await ask(store, "bobby@ours.test"), "unknown");
@@ -184,5 +185,20 @@ Deno.test("words of JavaScript are addresses like any other", async () => {
       await store.users.add({ address: `${word}@ours.test` });
       assert.equal((await ask(store, `${word}+${word}@ours.test`)).length, 1);
     }
+  });
+});
+
+Deno.test("each target knows whose delivery it is; an alias that leads elsewhere is nobody's", async () => {
+  await withStore(async (store) => {
+    await store.users.add({ address: "ann@ours.test", deliver: ["maildir", "forward:bob@ours.test"] });
+    await store.users.add({ address: "bob@ours.test", deliver: ["forward:bob@else.test"] });
+    await store.aliases.add({ address: "team@ours.test", targets: ["ann@ours.test", "x@else.test"] });
+    const found = await resolved(store, "team@ours.test");
+    assert.ok(found.known);
+    assert.deepEqual(found.targets.map((target) => found.owners.get(target)?.address), [
+      "ann@ours.test",
+      "bob@ours.test",
+      undefined,
+    ]);
   });
 });
