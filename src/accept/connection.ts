@@ -3,7 +3,7 @@
 import type { Log } from "../log.ts";
 import type { Effect, Question } from "../smtp/effect.ts";
 import { STOPPING, TIMED_OUT } from "../smtp/replies.ts";
-import { formatReply, type Reply } from "../smtp/reply.ts";
+import { formatReply, isPositive, type Reply } from "../smtp/reply.ts";
 import type { Session } from "../smtp/session.ts";
 import type { Caller } from "./caller.ts";
 import type { ContextFor, Stream } from "./stream.ts";
@@ -213,6 +213,8 @@ export class Connection {
             break;
           case "ask": {
             const said = await this.#answer(effect.question);
+            // What was stored has waited for the disk, and the others have had their turn.
+            if (effect.question.about === "message" && isPositive(said)) this.#sinceTurn = 0;
             const early = effect.question.about === "client" && await this.#speaksFirst(said.delay ?? 0);
             next = early ? this.session.receive(EMPTY) : this.session.answer(said);
             break;

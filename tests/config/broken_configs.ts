@@ -271,7 +271,10 @@ export const BROKEN: readonly Broken[] = [
     '[checks]\nhelo = "refuse"',
     '11: checks.helo: must be "note", "off" or "reject", got "refuse"',
   ),
-  add('[checks]\ndkim = "reject"', '11: checks.dkim: must be "note", "off" or "reject-fail", got "reject"'),
+  add(
+    '[checks]\ndkim = "reject"',
+    '11: checks.dkim: must be "note", "off" or "reject-fail", got "reject"; did you mean "reject-fail"?',
+  ),
   add(
     '[checks]\nspam_limit = "5"',
     '11: checks.spam_limit: must be a number from -100 to 10000, got "5"; write 5 without quotes',
@@ -296,7 +299,7 @@ export const BROKEN: readonly Broken[] = [
   ),
   add(
     "[stories]\nkeep = 30",
-    '11: stories.keep: must be a duration with its unit (ms, s, m, h, d), got 30; write "30d"',
+    '11: stories.keep: must be a duration with its unit (ms, s, m, h, d), got 30; write "30h"',
   ),
   add(
     "[checks]\nspf = true",
