@@ -11,7 +11,7 @@ import { Resolver } from "./dns/resolver.ts";
 import { systemServers } from "./dns/servers.ts";
 import type { Log } from "./log.ts";
 import { parseNetwork } from "./smtp/network.ts";
-import { bornAt } from "./store/born.ts";
+import { bornAt, readBorn } from "./store/born.ts";
 import { agreeOnCounting, readCounting } from "./store/host_counting.ts";
 import { HostSweep } from "./store/host_sweep.ts";
 import { Hosts, rehearsed } from "./store/hosts.ts";
@@ -43,7 +43,8 @@ export interface InspectionParts {
 
 export async function openInspection(config: Config, { kv, dns, log, as }: InspectionParts): Promise<Inspection> {
   const { checks, reputation, hostname } = config;
-  const rules = hostRules(config), isServer = as === "server", born = await bornAt(kv);
+  const rules = hostRules(config), isServer = as === "server";
+  const born = isServer ? await bornAt(kv) : await readBorn(kv) ?? Date.now();
   if (isServer) await agreeOnCounting(kv, countingOf(rules), log);
   const hosts = new Hosts(kv, { counting: await readCounting(kv) ?? countingOf(rules), log });
   const sweep = isServer ? new HostSweep(kv, hosts, { expireAfter: reputation.expire_after, log }) : undefined;
@@ -69,6 +70,7 @@ export async function openInspection(config: Config, { kv, dns, log, as }: Inspe
     spf: new SpfMemory(dns, hostname),
     verify: (request) => verifier.run(request),
     inTurn: oneAtATime(),
+    scorerTurn: oneAtATime(),
     log,
   };
   return {

@@ -11,7 +11,6 @@ import { Policy, type PolicyParts } from "./accept/policy.ts";
 import { type Submission, submit, type SubmitParts } from "./accept/submit.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./log.ts";
-import type { Target } from "./queue/entry.ts";
 import type { ResolveTargets } from "./queue/bounce.ts";
 import { type Entry, Spool } from "./queue/spool.ts";
 import { Signer } from "./send/sign.ts";
@@ -19,7 +18,7 @@ import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/ad
 import { parseNetwork } from "./smtp/network.ts";
 import type { HeaderLimits } from "./smtp/headers.ts";
 import type { Reply } from "./smtp/reply.ts";
-import { Directory, domainsOf } from "./store/directory.ts";
+import { Directory, domainsOf, type Found } from "./store/directory.ts";
 import { openKv } from "./store/kv.ts";
 import { Lockouts } from "./store/lockouts.ts";
 import { Logins } from "./store/logins.ts";
@@ -100,7 +99,7 @@ export async function openDoor(config: Config, parts: DoorParts, certificates?: 
     const found = await directory.resolve(address, domains);
     if (!found.known) return undefined;
     for (const missing of found.missing) log("warning", "target-missing", { address: addressKey(address), missing });
-    return found.targets.map((target) => destination(config, address, target, found.owners.get(target)));
+    return destinations(config, address, found);
   };
   const intake = intakeParts(config, parts);
   const policy: PolicyParts = {
@@ -136,14 +135,29 @@ function submitting(config: Config, people: PeopleCache, { hostFor }: Door): Rec
   return (submission) => submit(submission, parts);
 }
 
-/** A target with what is held against mail for it; its junk lies beside it, or where it would lie here. */
-function destination(config: Config, address: Mailbox, target: Target, owner: User | undefined): Destination {
-  const { spam_limit, spam_times } = config.checks;
-  const home = parseMailbox(owner?.address ?? "") ?? address;
-  const path = target.to === "maildir" ? target.path : join(config.store, "mail", mailFolder(home));
-  // Maildir++: a folder of the mailbox begins with a dot.
-  const junk = { to: "maildir", path: join(path, ".Junk") } as const;
-  return { target, spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk } };
+/**
+ * The targets of an address, each with what is held against mail for it. Whoever has a mailbox here has his junk beside
+ * it, and once; who forwards all his mail has it where his mailbox would be. What an alias leads to outside is nobody's,
+ * so its junk is the postmaster's: whoever writes must not be able to choose a folder.
+ */
+function destinations(
+  config: Config,
+  { domain }: Mailbox,
+  { targets, owners }: Pick<Found, "targets" | "owners">,
+): Destination[] {
+  const { spam_limit, spam_times } = config.checks, postmaster = { local: "postmaster", domain };
+  const mailboxes = new Map<User | undefined, string>();
+  for (const target of targets) {
+    const owner = owners.get(target);
+    if (target.to === "maildir" && !mailboxes.has(owner)) mailboxes.set(owner, target.path);
+  }
+  return targets.map((target) => {
+    const owner = owners.get(target), home = owner && parseMailbox(owner.address);
+    const path = mailboxes.get(owner) ?? join(config.store, "mail", mailFolder(home ?? postmaster));
+    // Maildir++: a folder of the mailbox begins with a dot.
+    const junk = { to: "maildir", path: join(path, ".Junk") } as const;
+    return { target, spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk } };
+  });
 }
 
 function intakeParts(config: Config, { kv, people, log, accepted, draft, sign }: DoorParts): IntakeParts {

@@ -22,8 +22,8 @@ interface Claimed {
 
 /**
  * The message's signatures and whether they hold, in their order. `start` holds at least its header; `read`, which
- * gives all of it, is called only when there is something to verify. `run` verifies on another thread. Rejects only
- * with what those two reject.
+ * gives all of it, is called only when there is something to verify. `run` verifies on another thread. What those two
+ * reject is our trouble and no finding: the signatures are then as good as not looked at, and `failed` is told.
  */
 export async function checkDkim(
   start: Uint8Array,
@@ -32,6 +32,7 @@ export async function checkDkim(
   run: (request: VerifyRequest) => Promise<readonly Signature[]>,
   /** Holds the whole message in memory while it runs. */
   inTurn: (work: () => Promise<readonly Signature[]>) => Promise<readonly Signature[]> = (work) => work(),
+  failed: (error: unknown) => void = () => {},
 ): Promise<readonly Signature[]> {
   const header = readHeader(start, HEADER_LIMITS);
   // Behind a line that is no field mailauth reads on, and another From may follow.
@@ -43,7 +44,12 @@ export async function checkDkim(
   const claimed = header.fields.filter(({ name }) => name === "dkim-signature").slice(0, MAX_SIGNATURES)
     .map((field) => readSignature(start, field, tooLong));
   const good = claimed.filter(({ refused }) => refused === undefined);
-  const verified = good.length === 0 ? [] : await verify(good, start, header, { dns, read, run, inTurn });
+  const verified = good.length === 0
+    ? []
+    : await verify(good, start, header, { dns, read, run, inTurn }).catch((error) => {
+      failed(error);
+      return good.map(unverified);
+    });
   const rest = [...verified];
   // What is verified comes back in the same order.
   return claimed.map((it) => it.refused === undefined ? rest.shift() : refusal(it, it.refused))
@@ -115,6 +121,11 @@ function refusal({ domain, selector, algorithm }: Claimed, reason: string): Sign
     reason,
     aligned: false,
   };
+}
+
+/** Whether it is aligned is not known either: what rests on that has to wait. */
+function unverified(claimed: Claimed): Signature {
+  return { ...refusal(claimed, "it could not be verified in time"), result: "temperror", aligned: true };
 }
 
 /** Where the key of a signature stands (RFC 6376 §3.6.2.1). */

@@ -44,11 +44,19 @@ export function struck(host: HostRecord, at: number, window: number): HostRecord
 export function banned(
   host: HostRecord,
   at: number,
-  ban: Pick<Ban, "reason" | "inherited"> & { readonly until?: number | undefined },
+  ban: Pick<Ban, "reason" | "inherited" | "hand"> & { readonly until?: number | undefined },
 ): HostRecord {
-  const { until, reason, inherited } = ban;
+  const { until, reason, inherited, hand } = ban;
   const times = (host.ban?.times ?? 0) + 1;
-  const made: Ban = { since: at, ...(until !== undefined && { until }), times, reason, inherited, over: false };
+  const made: Ban = {
+    since: at,
+    ...(until !== undefined && { until }),
+    times,
+    reason,
+    inherited,
+    ...(hand && { hand }),
+    over: false,
+  };
   return { ...host, ban: made, strikes: [] };
 }
 
@@ -58,10 +66,20 @@ export function released(host: HostRecord): HostRecord {
   return { ...rest, ...(ban && { ban: { ...ban, over: true } }), strikes: [], timesSpammed: 0 };
 }
 
-/** What happened a half-life ago counts half, rounded down. */
-export function aged(host: HostRecord, at: number, halfLife: number): HostRecord {
+/** What happened a half-life (ms) ago counts half, rounded down. As published, the times spammed are never forgotten. */
+export function aged(
+  host: HostRecord,
+  at: number,
+  { rules, halfLife }: { readonly rules: "classic" | "prefix"; readonly halfLife: number },
+): HostRecord {
   const times = Math.floor((at - host.halved) / halfLife);
   if (times < 1) return host;
-  const entries = Object.entries(host.counters).map(([name, value]) => [name, Math.floor(value / 2 ** times)]);
-  return { ...host, counters: Object.fromEntries(entries), halved: host.halved + times * halfLife };
+  const half = (value: number) => Math.floor(value / 2 ** times);
+  const entries = Object.entries(host.counters).map(([name, value]) => [name, half(value)]);
+  return {
+    ...host,
+    timesSpammed: rules === "classic" ? host.timesSpammed : half(host.timesSpammed),
+    counters: Object.fromEntries(entries),
+    halved: host.halved + times * halfLife,
+  };
 }

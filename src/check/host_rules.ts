@@ -50,8 +50,8 @@ export function hostOf(ip: Ip, { rules, ipv6 }: HostRules): Network {
 /** How the store has to count for these rules. */
 export function countingOf({ rules, ipv4, ipv6 }: HostRules): Counting {
   return rules === "classic"
-    ? { lengths: { 4: [24], 6: [112] }, inherited: true }
-    : { lengths: { 4: [ipv4.near, ipv4.wide], 6: [ipv6.near, ipv6.wide] }, inherited: false };
+    ? { lengths: { 4: [24], 6: [112] }, inherited: true, proven: false }
+    : { lengths: { 4: [ipv4.near, ipv4.wide], 6: [ipv6.near, ipv6.wide] }, inherited: false, proven: true };
 }
 
 /** Whether the neighbours have a say; else they need not be read. */
@@ -85,13 +85,17 @@ export function judgeArrival(
 
 /** Banned hosts against the known ones and the caller, who has no say in it himself: nor has a ban that he just had. */
 function weigh({ network, known, banned }: Counts, host: HostRecord | undefined, rules: HostRules) {
-  const isKnown = rules.rules === "prefix" && host !== undefined;
-  const isCounted = isKnown && host.ban !== undefined && !host.ban.over && !host.ban.inherited;
+  const isPrefix = rules.rules === "prefix";
+  // Among those that `countingOf` has counted.
+  const isBanned = isPrefix && host?.ban !== undefined && !host.ban.over && !host.ban.inherited;
+  const isKnown = isBanned || (isPrefix && host !== undefined && host.counters.accepted > 0);
   const others = isKnown ? Math.max(0, known - 1) : known;
-  const bad = Math.min(isCounted ? Math.max(0, banned - 1) : banned, others), share = bad / (others + 1);
+  const bad = Math.min(isBanned ? Math.max(0, banned - 1) : banned, others), share = bad / (others + 1);
   // Published as n ≥ 2 known hosts, which 2 / 3 can never trip: so it takes three.
-  const trips = (rules.rules === "classic" ? others >= 2 : bad >= rules.least) && share > rules.ratio;
-  const sum = `${bad} banned of ${others} known hosts in ${formatIp(network)}/${network.length}`;
+  const trips = (isPrefix ? bad >= rules.least : others >= 2) && share > rules.ratio;
+  // Whose mail was accepted, or who is banned for what he did.
+  const who = isPrefix ? "senders" : "known hosts";
+  const sum = `${bad} banned of ${others} ${who} in ${formatIp(network)}/${network.length}`;
   const limit = `${share.toFixed(2)} ${trips ? ">" : "≤"} ${rules.ratio.toFixed(2)}`;
   return {
     trips,
@@ -110,13 +114,18 @@ export function activeBan(host: HostRecord, rules: HostRules, at: number): Ban |
 
 /** A host that has shown what it sends. */
 export function isGood(host: HostRecord, rules: HostRules, at: number): boolean {
-  const { accepted, spam } = aged(host, at, rules.halfLife).counters;
+  const { accepted, spam } = aged(host, at, rules).counters;
   return accepted >= rules.goodMessages && spam / (accepted + spam) < rules.goodSpam;
 }
 
-/** How many strikes, or times spammed above this number, make a ban: a host with a good record is given twice as many. */
+/**
+ * How many strikes, or times spammed above this number, make a ban. A host with a good record is given twice as many, and
+ * as many as are a share of what it sends that is still good: whoever can send through a provider with 50,000 messages
+ * could otherwise have it banned with six of his own.
+ */
 export function patience(least: number, host: HostRecord, rules: HostRules, at: number): number {
-  return rules.rules === "prefix" && isGood(host, rules, at) ? 2 * least : least;
+  if (rules.rules === "classic" || !isGood(host, rules, at)) return least;
+  return Math.max(2 * least, Math.ceil(rules.goodSpam * aged(host, at, rules).counters.accepted));
 }
 
 /** When the next ban of a host ends; undefined: never. Each is twice as long as the one before. */
@@ -127,6 +136,6 @@ export function nextRelease(host: HostRecord, rules: HostRules, at: number): num
 }
 
 function recordText(host: HostRecord, rules: HostRules, at: number): string {
-  const { accepted, spam } = aged(host, at, rules.halfLife).counters;
+  const { accepted, spam } = aged(host, at, rules).counters;
   return `${accepted} messages accepted, ${spam} spam`;
 }

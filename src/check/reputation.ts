@@ -93,6 +93,8 @@ export class Visit {
   readonly #peer: { readonly id: string; readonly host: string };
   readonly #host: Network;
   readonly isEnforced: boolean;
+  /** By hand: whatever it does. */
+  isAllowed = false;
 
   constructor(
     parts: ReputationParts,
@@ -116,13 +118,25 @@ export class Visit {
       const record = await hosts.get(this.#host);
       const near = asksNeighbours(record, rules, at) ? await hosts.near(this.#host) : [];
       const standing = judgeArrival(record, near, rules, at);
-      // Who is refused for his neighbours would be known from now on, and speak for the next one of them.
-      const leavesNothing = standing.is === "inherits" && !this.isClassic && this.isEnforced && record === undefined;
-      if (!leavesNothing) await this.#note(standing);
+      this.isAllowed = record?.allowed ?? false;
+      await this.#note(standing);
       return this.#answer(standing);
     } catch (error) {
       this.#failed(error);
       return { standing: { is: "welcome", numbers: "the records of hosts cannot be read now", good: false }, delay: 0 };
+    }
+  }
+
+  /** Asked at each MAIL: a ban ends also the sessions that had begun before it. */
+  async isBannedNow(): Promise<Reply | undefined> {
+    try {
+      const { rules, hosts, contact } = this.#parts;
+      const record = await hosts.get(this.#host), ban = record && activeBan(record, rules, this.#now());
+      if (ban === undefined || record?.allowed || !(this.isEnforced || ban.hand)) return undefined;
+      return refusal({ is: "banned", numbers: `banned: ${ban.reason}`, ban }, this.#peer.host, contact);
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
     }
   }
 
@@ -185,7 +199,7 @@ export class Visit {
 
   async #note(standing: Standing): Promise<void> {
     const { rules, hosts } = this.#parts;
-    const age = (host: HostRecord, at: number) => called(aged(host, at, rules.halfLife), at);
+    const age = (host: HostRecord, at: number) => called(aged(host, at, rules), at);
     if (standing.is !== "inherits" || rules.rules !== "classic") return void await hosts.change(this.#host, age);
     const { reason } = standing;
     await hosts.write(this.#host, (host, at) => banned(age(host, at), at, { reason, inherited: true }));
@@ -202,8 +216,9 @@ export class Visit {
         return { standing, delay: this.isEnforced ? rules.slowGreeting : 0 };
       case "banned":
       case "inherits": {
-        log("info", this.isEnforced ? "host-refused" : "host-would-be-refused", fields);
-        return { standing, delay: 0, ...(this.isEnforced && { refusal: refusal(standing, this.#peer.host, contact) }) };
+        const isRefused = this.isEnforced || (standing.is === "banned" && standing.ban.hand === true);
+        log("info", isRefused ? "host-refused" : "host-would-be-refused", fields);
+        return { standing, delay: 0, ...(isRefused && { refusal: refusal(standing, this.#peer.host, contact) }) };
       }
       default:
         return standing satisfies never;
@@ -262,8 +277,8 @@ export function refusal(
 }
 
 /** For the story. */
-export function arrivalStep({ standing, delay }: Arrival, isEnforced: boolean): Step {
-  const would = !isEnforced && standing.is !== "welcome";
+export function arrivalStep({ standing, delay, refusal }: Arrival, isEnforced: boolean): Step {
+  const would = !isEnforced && refusal === undefined && standing.is !== "welcome";
   return {
     check: "reputation",
     found: standing.numbers + (delay > 0 ? `; the greeting waits ${delay / 1000} s` : ""),

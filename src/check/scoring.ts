@@ -2,6 +2,7 @@
 
 import type { Log } from "../log.ts";
 import type { Message } from "./message.ts";
+import { printable } from "./printable.ts";
 import type { Score, ScoredMessage } from "./score.ts";
 
 export interface ScoringParts {
@@ -9,13 +10,13 @@ export interface ScoringParts {
   /** Our name. */
   readonly hostname: string;
   /** For a long message, which is in memory as a whole while it is looked at. */
-  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly scorerTurn: <T>(work: () => Promise<T>) => Promise<T>;
   readonly log: Log;
 }
 
-/** Undefined: there is none. Rejects only when the message cannot be read. */
+/** Undefined: there is none. Never rejects: mail that nobody can score now is not scored. */
 export async function askScorer(
-  { scorer, hostname, inTurn, log }: ScoringParts,
+  { scorer, hostname, scorerTurn, log }: ScoringParts,
   peer: { readonly id: string; readonly host: string },
   { id, start, size, read, received, sender, hello, recipients }: Message,
 ): Promise<Score | undefined> {
@@ -35,7 +36,11 @@ export async function askScorer(
       hostname,
     });
   };
-  const score = await (size > start.length ? inTurn(ask) : ask());
-  if (score.result === "no answer") log("warning", "scorer-silent", { connection: peer.id, reason: score.reason });
+  const score = await (size > start.length ? scorerTurn(ask) : ask()).catch((error): Score => {
+    return { result: "no answer", reason: printable(error instanceof Error ? error.message : String(error), 160) };
+  });
+  if (score.result === "no answer") {
+    log("warning", "scorer-silent", { connection: peer.id, host: peer.host, id, reason: score.reason });
+  }
   return score;
 }

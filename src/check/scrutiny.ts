@@ -3,7 +3,6 @@
  * end of each message, and all of it together is judged there. Look-ups that decide nothing yet run meanwhile.
  */
 
-import type { Dns } from "../dns/records.ts";
 import { formatMailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello } from "../smtp/effect.ts";
@@ -14,25 +13,22 @@ import type { Signature, VerifyRequest } from "../worker/verify.ts";
 import { authenticationResults, foreignResults, receivedSpf } from "./authentication_results.ts";
 import { checkDkim } from "./dkim.ts";
 import { checkDmarc } from "./dmarc.ts";
-import { type Blocklist, checkDnsbl, type Listing } from "./dnsbl.ts";
 import { type Findings, signatureFails, survives } from "./findings.ts";
-import { checkHelo, type HeloFinding } from "./helo.ts";
+import { type LookUpParts, LookUps } from "./look_ups.ts";
 import type { Message } from "./message.ts";
 import { arrivalStep, type Reputation, type Visit } from "./reputation.ts";
 import { askScorer, type ScoringParts } from "./scoring.ts";
 import { formatParts, scoreParts, type Scoring, sumOf, type Weights } from "./spam_score.ts";
-import type { Claim, SpfFinding } from "./spf.ts";
 import { findingSteps } from "./steps.ts";
 import * as verdict from "./verdict.ts";
 
-export interface ScrutinyParts extends ScoringParts {
+export interface ScrutinyParts extends ScoringParts, LookUpParts {
   readonly settings: verdict.VerdictSettings;
-  readonly dnsbl: readonly Blocklist[];
   readonly weights: Weights;
   readonly scoring: Scoring;
   readonly reputation: Reputation;
-  readonly dns: Dns;
-  readonly spf: { check(claim: Claim): Promise<SpfFinding> };
+  /** For a long message, which is in memory as a whole while its signatures are verified. */
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
   /** Verifies signatures on another thread. */
   readonly verify: (request: VerifyRequest) => Promise<readonly Signature[]>;
 }
@@ -46,24 +42,18 @@ export interface Judged {
 }
 
 /**
- * Milliseconds for the look-ups about the host, and for those about one message together from its end on; what comes
- * last, when others have used that up, is asked in a hurry.
+ * Milliseconds for all look-ups about one message together from its end on; what comes last, when others have used that
+ * up, is asked in a hurry.
  */
-const HOST_BUDGET = 20_000, MESSAGE_BUDGET = 20_000, LEAST_BUDGET = 5_000;
-/** What only adds to the score is waited for no longer than this at the end of a message. */
-const PATIENCE = 3_000;
+const MESSAGE_BUDGET = 20_000, LEAST_BUDGET = 5_000;
 
 export class Scrutiny {
   readonly #parts: ScrutinyParts;
   readonly #peer: { readonly id: string; readonly host: string };
   readonly #visit: Visit | undefined;
-  readonly #ended = new AbortController();
   #arrivalStep: Step | undefined;
   #neighbours: string | undefined;
-  #listings: Promise<readonly Listing[]> = Promise.resolve([]);
-  #helo: Promise<HeloFinding> | undefined;
-  #heloFound: HeloFinding | undefined;
-  #spf: Promise<SpfFinding> | undefined;
+  readonly #lookUps: LookUps;
   #findings: Findings = { listings: [] };
   #spamStep: Step | undefined;
   /** What is not enforced would have been refused for: the name, and what came after it. */
@@ -74,34 +64,28 @@ export class Scrutiny {
     this.#parts = parts;
     this.#peer = peer;
     this.#visit = parts.reputation.visit(peer);
+    this.#lookUps = new LookUps(parts, peer.host, () => this.#visit?.misnamed());
   }
 
   /** It has connected. A refusal is said instead of the greeting; `delay`: milliseconds that the greeting waits. */
   async arrives(): Promise<{ readonly refusal?: Reply; readonly delay: number }> {
-    const { dns, dnsbl } = this.#parts, visit = this.#visit, arrival = await visit?.arrive();
+    const visit = this.#visit, arrival = await visit?.arrive();
     if (visit === undefined || arrival === undefined) this.#arrivalStep = NOT_JUDGED;
     else this.#arrivalStep = arrivalStep(arrival, visit.isEnforced);
     if (arrival?.standing.is === "slow") this.#neighbours = arrival.standing.numbers;
     if (arrival?.refusal !== undefined) return { refusal: arrival.refusal, delay: 0 };
-    if (dnsbl.length > 0) this.#listings = this.#within((signal) => checkDnsbl(this.#peer.host, dnsbl, dns, signal));
+    this.#lookUps.askLists();
     return { delay: arrival?.delay ?? 0 };
   }
 
   /** It says what it is called. Waits for the DNS only when that decides. */
   async hello({ name }: Hello): Promise<Reply | undefined> {
-    const { settings, dns } = this.#parts, visit = this.#visit;
+    const { settings } = this.#parts, visit = this.#visit;
     visit?.hello(name);
-    this.#heloFound = undefined;
-    this.#nameWould = this.#would = [];
     const isClassic = visit?.isClassic === true;
-    if (settings.helo === "off" && !isClassic) return this.#helo = undefined;
-    const helo = this.#within((signal) => checkHelo(name, this.#peer.host, dns, signal)).then((found) => {
-      // It may have taken another name meanwhile, or begun anew under TLS.
-      if (this.#helo !== helo) return found;
-      if (found.result === "mismatch") visit?.misnamed();
-      return this.#heloFound = found;
-    });
-    this.#helo = helo;
+    if (settings.helo === "off" && !isClassic) return undefined;
+    const helo = this.#lookUps.helo(name);
+    this.#nameWould = this.#would = [];
     if (settings.helo !== "reject" && !isClassic) return undefined;
     const found = await helo, refusal = verdict.judgeHelo(settings.helo, found);
     if (refusal !== undefined || !isClassic || found.result !== "mismatch") return refusal;
@@ -112,17 +96,17 @@ export class Scrutiny {
 
   /** At MAIL. Undefined: go on. */
   async sender({ path }: Sender, hello: Hello): Promise<Reply | undefined> {
-    const { settings, spf } = this.#parts;
-    this.#spf = undefined;
+    const { settings } = this.#parts;
+    const banned = await this.#visit?.isBannedNow();
+    if (banned !== undefined) return banned;
     this.#findings = { listings: [] };
     this.#spamStep = undefined;
     this.#would = this.#nameWould;
-    if (settings.spf === "off") return undefined;
-    const sender = path === null ? "" : formatMailbox(path);
-    this.#spf = spf.check({ host: this.#peer.host, hello: hello.name, sender });
-    if (!verdict.decidesAtMail(settings.spf)) return undefined;
-    const found = await this.#spf, refusal = verdict.judgeSender(settings.spf, found);
-    this.#findings = { listings: [], helo: this.#heloFound, spf: found };
+    const sender = path === null ? "" : formatMailbox(path), wants = settings.spf !== "off" || this.#visit?.isClassic;
+    const spf = this.#lookUps.spf(wants ? { host: this.#peer.host, hello: hello.name, sender } : undefined);
+    if (spf === undefined || !verdict.decidesAtMail(settings.spf)) return undefined;
+    const found = await spf, refusal = verdict.judgeSender(settings.spf, found);
+    this.#findings = { listings: [], helo: this.#lookUps.heloFound, spf: found };
     // The message will not come, so that no signature can speak for it: what is forged is forged.
     if (refusal !== undefined && found.result === "fail") {
       await this.#visit?.shows({ forged: found.domain, spfFails: true, dkimFails: false, dmarcFails: false });
@@ -142,7 +126,7 @@ export class Scrutiny {
     const shown = {
       spfFails,
       forged: spfFails && survived === "no" ? spf.domain : undefined,
-      dkimFails: signatureFails(findings) !== undefined,
+      dkimFails: this.#wrongSignature(findings) !== undefined,
       dmarcFails: dmarc?.result === "fail",
     };
     await this.#visit?.shows(shown);
@@ -158,7 +142,7 @@ export class Scrutiny {
 
   /** What was found so far, for the story; those steps first that came first. */
   steps(): readonly Step[] {
-    const known = { ...this.#findings, helo: this.#findings.helo ?? this.#heloFound };
+    const known = { ...this.#findings, helo: this.#findings.helo ?? this.#lookUps.heloFound };
     return [
       ...this.#arrivalStep === undefined ? [] : [this.#arrivalStep],
       ...findingSteps(known, this.#parts.settings),
@@ -168,7 +152,7 @@ export class Scrutiny {
   }
 
   ended(protocolErrors: number): void {
-    this.#ended.abort();
+    this.#lookUps.end();
     this.#visit?.protocolErrors(protocolErrors);
   }
 
@@ -177,7 +161,7 @@ export class Scrutiny {
     const isClassic = this.#visit?.isClassic === true;
     // Meanwhile, unless only a failing SPF asks for it: else the time for one would come on top of that for the other.
     const early = verdict.wantsSignatures(settings, undefined, isClassic) ? this.#signaturesOf(message) : undefined;
-    const [helo, spf, listings] = await Promise.all([soon(this.#helo, undefined), this.#spf, soon(this.#listings, [])]);
+    const { helo, spf, listings } = await this.#lookUps.found();
     const wants = verdict.wantsSignatures(settings, spf, isClassic);
     const signatures = wants ? await (early ?? this.#signaturesOf(message)) : undefined;
     const left = Math.max(LEAST_BUDGET, MESSAGE_BUDGET - (performance.now() - began));
@@ -191,16 +175,13 @@ export class Scrutiny {
   }
 
   /** Never rejects. */
-  async #signaturesOf({ start, size, read, header }: Message): Promise<readonly Signature[]> {
+  async #signaturesOf({ id, start, size, read, header }: Message): Promise<readonly Signature[]> {
     const { dns, verify, inTurn, log } = this.#parts;
     // Of no use for a message that brings none, which is most of the spam.
     if (!header.fields.some(({ name }) => name === "dkim-signature")) return [];
-    try {
-      return await checkDkim(start, dns, read, verify, size > start.length ? inTurn : undefined);
-    } catch (error) {
-      log("error", "dkim-check-failed", { connection: this.#peer.id, error: String(error) });
-      return [{ domain: "", selector: "", result: "temperror", aligned: true, reason: "not verified in time" }];
-    }
+    return await checkDkim(start, dns, read, verify, size > start.length ? inTurn : undefined, (error) => {
+      log("error", "dkim-check-failed", { connection: this.#peer.id, host: this.#peer.host, id, error: String(error) });
+    });
   }
 
   /** Rule 4 of the seen-hosts algorithm. */
@@ -209,12 +190,19 @@ export class Scrutiny {
     const { spf } = findings;
     const refusal = spf?.result === "fail"
       ? verdict.spfFailed(spf, "seen hosts: SPF", "reputation.rules")
-      : verdict.dkimFailed(findings, "seen hosts: DKIM", "reputation.rules");
+      : verdict.dkimFailed(this.#wrongSignature(findings), "seen hosts: DKIM", "reputation.rules");
     return refusal && this.#byReputation(refusal);
   }
 
-  /** In observe mode it is only noted. */
+  /** The published rules know one signature: any that is wrong counts, whatever stands beside it. */
+  #wrongSignature(findings: Findings): Signature | undefined {
+    if (this.#visit?.isClassic !== true) return signatureFails(findings);
+    return findings.signatures?.find(({ result }) => result === "fail");
+  }
+
+  /** In observe mode it is only noted; who is allowed by hand is never judged. */
   #byReputation(refusal: Reply): Reply | undefined {
+    if (this.#visit?.isAllowed) return undefined;
     if (this.#visit?.isEnforced) return refusal;
     const { rule = "seen hosts", found = "" } = refusal.because ?? {};
     const would = `would have been refused: ${formatReply(refusal).trim()}`, { id, host } = this.#peer;
@@ -224,16 +212,18 @@ export class Scrutiny {
   }
 
   async #judgeSpam(message: Message, findings: Findings): Promise<Judged> {
-    const { weights, scoring, hostname } = this.#parts;
+    const { settings, weights, scoring, hostname } = this.#parts;
     const score = await askScorer(this.#parts, this.#peer, message);
     this.#findings = { ...findings, score };
-    const parts = scoreParts(this.#findings, weights, scoring), sum = sumOf(parts), text = formatParts(parts);
+    const parts = scoreParts(this.#findings, weights, scoring, settings.dmarc === "obey"),
+      sum = sumOf(parts),
+      text = formatParts(parts);
     const limits = message.recipients.flatMap(({ limits }) => limits);
     const over = limits.filter(({ limit }) => sum > limit);
-    const highest = Math.max(...limits.map(({ limit }) => limit));
+    const highest = limits.reduce((most, { limit }) => Math.max(most, limit), -Infinity);
     if (scoring !== "off") {
       this.#spamStep = { check: "spam", found: `${text}; the limit is ${highest}`, setting: "checks.spam_limit" };
-      await this.#visit?.scored(over.length > 0, Math.min(...over.map(({ times }) => times)));
+      await this.#visit?.scored(over.length > 0, over.reduce((least, { times }) => Math.min(least, times), Infinity));
     }
     const isSpam = scoring !== "off" && limits.length > 0 && over.length === limits.length;
     if (isSpam) return { refusal: verdict.spamRefused(sum, text, highest), score: sum, trace: "", foreign: [] };
@@ -258,26 +248,6 @@ export class Scrutiny {
     const claim = { host: this.#peer.host, hello, sender };
     return results + (spf === undefined ? "" : receivedSpf(spf, claim, hostname));
   }
-
-  /** Nobody waits for an answer about a host that is gone. */
-  async #within<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const late = new AbortController();
-    const giveUp = () => late.abort();
-    const timer = setTimeout(giveUp, HOST_BUDGET);
-    this.#ended.signal.addEventListener("abort", giveUp, { once: true });
-    try {
-      return await work(late.signal);
-    } finally {
-      clearTimeout(timer);
-      this.#ended.signal.removeEventListener("abort", giveUp);
-    }
-  }
-}
-
-async function soon<T>(found: Promise<T> | undefined, late: T): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const waited = new Promise<T>((done) => timer = setTimeout(done, PATIENCE, late));
-  return await Promise.race([found ?? late, waited]).finally(() => clearTimeout(timer));
 }
 
 const NOT_JUDGED: Step = {

@@ -22,10 +22,16 @@ export interface Part {
   readonly weight: number;
 }
 
-export function scoreParts(findings: Findings, weights: Weights, scoring: Scoring): readonly Part[] {
+/** `obeys`: what the author's domain asks for counts. */
+export function scoreParts(
+  findings: Findings,
+  weights: Weights,
+  scoring: Scoring,
+  obeys: boolean,
+): readonly Part[] {
   if (scoring === "off") return [];
   const { helo, spf, dmarc, listings, score, neighbours } = findings;
-  const parts: Part[] = [];
+  const parts: Part[] = [], quarantined = obeys && dmarc?.result === "fail" && dmarc.policy === "quarantine";
   const add = (name: keyof Weights, when: boolean | undefined) => {
     if (when) parts.push({ name, weight: weights[name] });
   };
@@ -35,9 +41,9 @@ export function scoreParts(findings: Findings, weights: Weights, scoring: Scorin
     add("helo_mismatch", helo?.result === "mismatch");
     add("helo_none", helo?.result === "none");
     add("dkim_fail", signatureFails(findings) !== undefined);
-    add("dmarc_fail", dmarc?.result === "fail" && dmarc.policy !== "quarantine");
+    add("dmarc_fail", dmarc?.result === "fail" && !quarantined);
   }
-  add("dmarc_quarantine", dmarc?.result === "fail" && dmarc.policy === "quarantine");
+  add("dmarc_quarantine", quarantined);
   add("neighbours", neighbours !== undefined);
   for (const { zone, weight, result } of listings) if (result === "listed") parts.push({ name: zone, weight });
   if (score?.result === "scored") parts.push({ name: "scorer", weight: score.score });

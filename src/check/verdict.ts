@@ -1,6 +1,7 @@
 /** From findings and settings to a reply. Pure: the same findings always get the same answer. */
 
 import { because, closing, type Reply, reply } from "../smtp/reply.ts";
+import type { Signature } from "../worker/verify.ts";
 import { type Findings, signatureFails, survives } from "./findings.ts";
 import type { HeloFinding } from "./helo.ts";
 import type { SpfFinding } from "./spf.ts";
@@ -69,7 +70,7 @@ export function judgeMessage(settings: VerdictSettings, findings: Findings): Rep
     return because(said, "from", dmarc.reason ?? "no author", "checks.dmarc");
   }
   return (settings.spf === "reject-unsigned" && spf?.result === "fail" ? judgeUnsigned(spf, findings) : undefined) ??
-    (settings.dkim === "reject-fail" ? dkimFailed(findings, "dkim", "checks.dkim") : undefined) ??
+    (settings.dkim === "reject-fail" ? dkimFailed(signatureFails(findings), "dkim", "checks.dkim") : undefined) ??
     (settings.dmarc === "obey" ? judgeDmarc(findings) : undefined);
 }
 
@@ -90,13 +91,19 @@ function judgeUnsigned(spf: SpfFinding, findings: Findings): Reply | undefined {
 }
 
 function judgeDmarc({ dmarc }: Findings): Reply | undefined {
-  if (dmarc?.result !== "fail" || dmarc.policy !== "reject") return undefined;
+  if (dmarc?.policy !== "reject") return undefined;
+  if (dmarc.result === "temperror") {
+    // It may be genuine and it may be forged; its author wants neither refused nor passed what nobody has looked at.
+    const said = reply(451, "4.4.3", `Cannot check now whether this is mail of ${dmarc.from}`);
+    return because(said, "dmarc", `temperror: ${dmarc.reason ?? "not known now"}`, "checks.dmarc");
+  }
+  if (dmarc.result !== "fail") return undefined;
   const said = reply(550, "5.7.1", `DMARC of ${dmarc.from}: neither SPF nor a signature shows that this is its mail`);
   return because(said, "dmarc", `fail, and ${dmarc.policyDomain ?? dmarc.from} asks for p=reject`, "checks.dmarc");
 }
 
-export function dkimFailed(findings: Findings, rule: string, setting: string): Reply | undefined {
-  const signature = signatureFails(findings);
+/** `signature`: one that is wrong. */
+export function dkimFailed(signature: Signature | undefined, rule: string, setting: string): Reply | undefined {
   if (signature === undefined) return undefined;
   const said = reply(550, "5.7.20", `The DKIM signature of ${signature.domain} is wrong`);
   return because(said, rule, `${signature.domain}: ${signature.reason ?? signature.result}`, setting);

@@ -1,4 +1,5 @@
 import { banned, released } from "../check/host_history.ts";
+import { isExempt } from "../check/reputation.ts";
 import { activeBan } from "../check/host_rules.ts";
 import { parseDuration } from "../config.ts";
 import type { Command, Context, Given } from "./arguments.ts";
@@ -6,7 +7,7 @@ import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.t
 import { asJson, COLUMNS, formatNetwork, formatTime, type Row, sidesOf } from "./host_view.ts";
 import type { Column } from "./table.ts";
 import { formatJson, formatSides, formatTable, printable } from "./table.ts";
-import { demandHost, lookUp, type OpenHosts, withHosts } from "./with_hosts.ts";
+import { demandHost, exemptOf, lookUp, type OpenHosts, withHosts } from "./with_hosts.ts";
 
 const IP = { name: "ip", explain: "an IPv4 or IPv6 address" } as const;
 const LISTED = 100;
@@ -101,13 +102,15 @@ const ban: Command = {
     { name: "reason", value: "TEXT", explain: "told to the host" },
   ],
   run(args, options, context) {
-    return withHosts(context, async ({ hosts, rules }) => {
-      const { host } = demandHost(args.text("ip"), rules), lasts = durationOf(options);
+    return withHosts(context, async ({ config, hosts, rules, mode }) => {
+      const { ip, host } = demandHost(args.text("ip"), rules), lasts = durationOf(options);
       const reason = printable(options.maybe("reason") ?? "by hand");
       const after = await hosts.write(host, (record, at) => {
         const until = lasts === undefined ? undefined : at + lasts;
-        return banned({ ...record, allowed: false }, at, { reason, inherited: false, until });
+        return banned({ ...record, allowed: false }, at, { reason, inherited: false, hand: true, until });
       });
+      if (isExempt(ip, exemptOf(config))) context.note("It is in reputation.exempt, and comes in all the same.");
+      else if (mode === "off") context.note('reputation.mode is "off": it comes in all the same.');
       const until = after?.ban?.until;
       context.out(
         `Banned ${formatNetwork(host)} ${until === undefined ? "until it is unbanned" : `until ${formatTime(until)}`}.`,

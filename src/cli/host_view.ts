@@ -53,10 +53,16 @@ function recordSides(record: HostRecord): (readonly [string, string | readonly s
     ["protocol errors", String(counters.protocolErrors)],
     ["accepted messages", String(counters.accepted)],
     ["spam", `${counters.spam}; times spammed: ${record.timesSpammed}`],
-    ["strikes", record.strikes.map(formatTime)],
+    ["strikes", strikesText(record.strikes)],
     ["ban", record.ban === undefined ? "none" : banText(record.ban)],
     ...record.allowed ? [["allowed", "by hand: never judged"] as const] : [],
   ];
+}
+
+/** A host that sends much may have thousands. */
+function strikesText(strikes: readonly number[]): string[] {
+  const more = strikes.length - 10;
+  return [...more > 0 ? [`${more} earlier ones`] : [], ...strikes.slice(-10).map(formatTime)];
 }
 
 function banText({ since, until, times, reason, inherited, over }: Ban): string {
@@ -65,7 +71,7 @@ function banText({ since, until, times, reason, inherited, over }: Ban): string 
 }
 
 function countsText({ network, known, banned }: Counts): string {
-  return `${formatNetwork(network)}: ${known} known, ${banned} banned`;
+  return `${formatNetwork(network)}: ${known} counted, ${banned} banned`;
 }
 
 function standingOf({ ban, allowed }: HostRecord): string {

@@ -1,4 +1,5 @@
-import { formatIp, parseIp } from "../smtp/network.ts";
+import { hostOf, type HostRules } from "../check/host_rules.ts";
+import { asSeen, isIn, parseIp } from "../smtp/network.ts";
 import { readStories, storiesFolder } from "../store/stories.ts";
 import type { Command, Context, Given } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION } from "./arguments.ts";
@@ -26,7 +27,7 @@ export const why: Command = {
 async function tell(what: string, open: OpenHosts, options: Given, context: Context): Promise<number> {
   const { store, stories: { keep } } = open.config;
   const limit = options.number("limit") ?? LISTED, ip = parseIp(what.replace(/^\[(.*)\]$/, "$1"));
-  const found = await search(storiesFolder(store), subjectOf(what), limit);
+  const found = await search(storiesFolder(store), subjectOf(what, open.rules), limit);
   const events = await eventsOf(storiesFolder(store), found.decisions);
   if (options.has("json")) {
     context.out(formatJson(found.decisions.map((one) => ({ ...one, events: events.get(one.id ?? "") ?? [] }))));
@@ -56,11 +57,16 @@ interface Subject {
   isEvent(event: EventTold): boolean;
 }
 
-function subjectOf(what: string): Subject {
+function subjectOf(what: string, rules: HostRules): Subject {
   const ip = parseIp(what.replace(/^\[(.*)\]$/, "$1"));
   if (ip !== undefined) {
-    const host = formatIp(ip);
-    return { needle: host, is: (story) => story.host === host, isEvent: ({ fields }) => fields.host === host };
+    const host = hostOf(ip, rules);
+    const isHost = (text: string) => {
+      const ip = parseIp(text);
+      return ip !== undefined && isIn(asSeen(ip), host);
+    };
+    // All addresses of a /64 are one host, and are written in many ways; an IPv4 address in some others' clothes, too.
+    return { needle: "", is: (story) => isHost(story.host), isEvent: ({ fields }) => isHost(String(fields.host)) };
   }
   const wanted = what.toLowerCase();
   if (what.includes("@")) {

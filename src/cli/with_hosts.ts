@@ -13,7 +13,7 @@ import { type Config, loadConfig } from "../config.ts";
 import { hostRules, modeAt } from "../inspection.ts";
 import { silent } from "../log.ts";
 import { type Ip, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
-import { bornAt } from "../store/born.ts";
+import { readBorn } from "../store/born.ts";
 import { type Counts, readCounting } from "../store/host_counting.ts";
 import type { HostRecord } from "../store/host_record.ts";
 import { Hosts } from "../store/hosts.ts";
@@ -38,7 +38,7 @@ export async function withHosts<T>(context: Context, work: (hosts: OpenHosts) =>
     const { max_failures, max_failures_per_login, lockout } = config.auth;
     const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
     const lockouts = new Lockouts(kv, { ...limits, exempt: exemptOf(config) });
-    const mode = modeAt(config, await bornAt(kv), Date.now());
+    const mode = modeAt(config, await readBorn(kv) ?? Date.now(), Date.now());
     return await work({ config, hosts, lockouts, rules, mode });
   } finally {
     await hosts.close();
@@ -69,6 +69,6 @@ export async function lookUp({ config, hosts, rules }: OpenHosts, ip: Ip, host: 
   return { record, near, standing, isExempt: isExempt(ip, exemptOf(config)) };
 }
 
-function exemptOf({ reputation }: Config): Network[] {
+export function exemptOf({ reputation }: Config): Network[] {
   return reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
 }

@@ -15,7 +15,7 @@ const WEIGHTS = {
   helo_mismatch: key(decimal(-100, 100), 3, "The name in HELO belongs to another host."),
   helo_none: key(decimal(-100, 100), 1, "The name in HELO has no address."),
   dkim_fail: key(decimal(-100, 100), 1, "A signature is wrong, and none is right."),
-  dmarc_fail: key(decimal(-100, 100), 2, "DMARC fails, and the author's domain asks for nothing."),
+  dmarc_fail: key(decimal(-100, 100), 2, "DMARC fails, and nothing else follows from it."),
   dmarc_quarantine: key(decimal(-100, 100), 6, "DMARC fails, and the author's domain asks for quarantine."),
   neighbours: key(decimal(-100, 100), 3, "Most hosts of the wider neighbourhood are banned."),
 };
@@ -66,9 +66,13 @@ export const REPUTATION = {
   rules: key(
     choice("prefix", "classic"),
     "prefix",
-    "prefix, or classic: seen hosts as published, without the settings below.",
+    "prefix, or classic: seen hosts as published; ratio to slow_greeting below do not count then.",
   ),
-  exempt: key(list(network), ["127.0.0.0/8", "::1/128"], "Networks that are never judged."),
+  exempt: key(
+    list(network),
+    ["127.0.0.0/8", "::1/128"],
+    "Networks that are never judged, nor locked out of signing in.",
+  ),
   ratio: key(decimal(0.1, 1), 0.7, "Share of banned hosts in a neighbourhood above which it speaks against a host ..."),
   least: key(whole(1, 1000), 3, "... when so many of them are banned at least."),
   ipv4_near: key(whole(9, 32), 24, "Prefix length of the neighbourhood of an IPv4 address ..."),

@@ -49,7 +49,7 @@ export function askByUdp(exchange: Exchange): Promise<Exchanged> {
         done(failure(error));
       }
     });
-    return () => closeSocket(socket);
+    return () => closed(socket);
   });
 }
 
@@ -85,31 +85,39 @@ export function askByTcp(exchange: Exchange): Promise<Exchanged> {
           : { result: "failure", reason: "answer to another question by TCP" },
       );
     });
-    return () => socket.destroy();
+    return () =>
+      new Promise((gone) => {
+        if (socket.closed) return gone();
+        socket.once("close", gone);
+        socket.destroy();
+      });
   });
 }
 
-/** Runs `start` until it is done, its patience is over or the signal fires; then cleans up, once. */
+/**
+ * Runs `start` until it is done, its patience is over or the signal fires; then cleans up, once. Resolves when the
+ * socket is gone, so that who counts exchanges counts descriptors.
+ */
 function settle(
   { patience, signal }: Exchange,
-  start: (done: (exchanged: Exchanged) => void) => () => void,
+  start: (done: (exchanged: Exchanged) => void) => () => Promise<void>,
 ): Promise<Exchanged> {
+  if (signal.aborted) return Promise.resolve({ result: "silence" });
   return new Promise((resolve) => {
-    let settled = false, stop = () => {};
+    let settled = false, stop = () => Promise.resolve();
     const done = (exchanged: Exchanged) => {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
       signal.removeEventListener("abort", silence);
-      stop();
-      resolve(exchanged);
+      void stop().then(() => resolve(exchanged));
     };
     const silence = () => done({ result: "silence" });
     const timer = setTimeout(silence, patience);
     signal.addEventListener("abort", silence);
     try {
       stop = start(done);
-      if (settled) stop();
+      if (settled) void stop();
     } catch (error) {
       // No descriptor left, or no such address family on this machine.
       done(failure(error));
@@ -131,10 +139,13 @@ function randomId(): number {
   return getRandomValues(new Uint16Array(1))[0] ?? 0;
 }
 
-function closeSocket(socket: Socket): void {
-  try {
-    socket.close();
-  } catch {
-    // It never came to life, or an error has already closed it.
-  }
+function closed(socket: Socket): Promise<void> {
+  return new Promise((gone) => {
+    try {
+      socket.close(() => gone());
+    } catch {
+      // It never came to life, or an error has already closed it.
+      gone();
+    }
+  });
 }

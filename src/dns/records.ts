@@ -61,7 +61,10 @@ export type Lookup<T> =
   | { readonly outcome: "server failed" | "timed out"; /** For the log and for `why`. */ readonly reason: string };
 
 export interface Limits {
-  /** The budget of all look-ups of one message together. When it fires, what is still open has `timed out`. */
+  /**
+   * The budget of all look-ups of one message together. When it fires, what is still open has `timed out`. Who has none
+   * asks for mail that is ours: some places are kept for that, however much callers make us ask.
+   */
   readonly signal?: AbortSignal;
 }
 

@@ -6,9 +6,11 @@
 import { Cache } from "./cache.ts";
 import { askByTcp, askByUdp, type Exchanged } from "./exchange.ts";
 import { isHostName, parseName, reverseName } from "./name.ts";
+import { Places } from "./places.ts";
 import { MAX_CHAIN, type Reading, readReply } from "./reading.ts";
 import type { Data, Dns, DnsRecord, Limits, Lookup, Mx, RecordType, Tlsa } from "./records.ts";
 import { formatServer, type Server } from "./servers.ts";
+import { SharedQuestion } from "./shared_question.ts";
 
 export interface ResolverSettings {
   /** Asked in this order, beginning with the one that answered last. */
@@ -19,6 +21,13 @@ export interface ResolverSettings {
   readonly patience?: number;
   /** Milliseconds for one question, all tries and CNAMEs together. Default: 12,000. */
   readonly deadline?: number;
+  /**
+   * Exchanges with servers at a time, each with a socket of its own; a fifth is kept for questions without `signal`, so
+   * that whoever calls us with many names does not keep us from sending. Default: 200.
+   */
+  readonly exchanges?: number;
+  /** Questions that wait until another one has given back its place, within their deadline. Default: 1,000. */
+  readonly waiting?: number;
   /** Answers that are remembered. Default: 10,000, and never more than 16 MiB. */
   readonly remembered?: number;
   /** Milliseconds, for what is remembered. Default: a clock that no change of the time disturbs. */
@@ -28,9 +37,19 @@ export interface ResolverSettings {
 // Seconds. Longer TTLs are the business of the name server behind us; RFC 2308 §5 and §7 bound the other two.
 const LONGEST_TTL = 3600, LONGEST_NEGATIVE_TTL = 900, FAILURE_TTL = 3;
 const MAX_REMEMBERED_OCTETS = 16 * 1024 * 1024;
+const DEFAULTS = {
+  trustAd: false,
+  patience: 3000,
+  deadline: 12_000,
+  exchanges: 200,
+  waiting: 1000,
+  remembered: 10_000,
+  now: () => performance.now(),
+};
 
 type Found = Lookup<DnsRecord>;
 type Failure = Extract<Found, { readonly reason: string }>;
+type Open = SharedQuestion<Found>;
 type Asked = { readonly name: string; readonly type: RecordType };
 /** What the servers made of one name. `size` in octets. */
 type Told =
@@ -40,16 +59,18 @@ type Told =
 export class Resolver implements Dns {
   readonly #settings: Required<ResolverSettings>;
   readonly #cache: Cache<Found>;
-  /** The questions under way: who asks the same meanwhile shares the answer. */
-  readonly #open = new Map<string, Promise<Found>>();
-  readonly #closing = new AbortController();
+  readonly #places: Places;
+  /** The questions under way. */
+  readonly #open = new Map<string, Open>();
+  #isClosed = false;
   /** Index of the server that last said anything, so that a dead one is not waited for again with each question. */
   #first = 0;
 
   constructor(settings: ResolverSettings) {
-    const now = () => performance.now();
-    this.#settings = { trustAd: false, patience: 3000, deadline: 12_000, remembered: 10_000, now, ...settings };
-    this.#cache = new Cache(this.#settings.remembered, MAX_REMEMBERED_OCTETS);
+    this.#settings = { ...DEFAULTS, ...settings };
+    const { remembered, exchanges, waiting } = this.#settings;
+    this.#cache = new Cache(remembered, MAX_REMEMBERED_OCTETS);
+    this.#places = new Places({ places: exchanges, waiting, kept: Math.floor(exchanges / 5) });
   }
 
   a(name: string, limits?: Limits): Promise<Lookup<string>> {
@@ -91,29 +112,42 @@ export class Resolver implements Dns {
 
   /** Gives up what is under way, which then has failed. Settles when every socket and timer is gone. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    await Promise.all(this.#open.values());
+    this.#isClosed = true;
+    const open = [...this.#open.values()];
+    for (const question of open) question.abandon();
+    await Promise.all(open.map(({ answer }) => answer));
   }
 
   #find(type: RecordType, name: string, { signal }: Limits): Found | Promise<Found> {
     const key = `${type} ${name}`;
     const known = this.#cache.get(key, this.#settings.now());
     if (known !== undefined) return aged(known.value, known.left);
-    if (this.#closing.signal.aborted) return CLOSED;
+    if (this.#isClosed) return CLOSED;
     if (signal?.aborted) return OUT_OF_BUDGET;
+    const isPatient = signal === undefined;
     let open = this.#open.get(key);
-    if (open === undefined) {
-      open = this.#resolve(key, type, name).finally(() => this.#open.delete(key));
+    if (open === undefined || open.signal.aborted) {
+      open = new SharedQuestion(isPatient, (question) => this.#resolve(key, { type, name }, question));
       this.#open.set(key, open);
+      void this.#forget(key, open);
+    } else if (isPatient && !open.isPatient) {
+      open.isPatient = true;
+      this.#places.admit();
     }
-    return signal === undefined ? open : unlessAborted(open, signal);
+    return open.share(signal, OUT_OF_BUDGET);
   }
 
-  async #resolve(key: string, type: RecordType, name: string): Promise<Found> {
+  async #forget(key: string, open: Open): Promise<void> {
+    await open.answer;
+    if (this.#open.get(key) === open) this.#open.delete(key);
+  }
+
+  async #resolve(key: string, { type, name }: Asked, open: Open): Promise<Found> {
     const deadline = performance.now() + this.#settings.deadline;
     let at = name, authenticated = true, ttl = Infinity, size = 0;
     for (let hop = 0; hop <= MAX_CHAIN; hop++) {
-      const told = await this.#askServers({ name: at, type }, deadline);
+      const told = await this.#askServers({ name: at, type }, open, deadline);
+      if (told === CLOSED || told === OUT_OF_BUDGET || told === TOO_MANY) return told;
       if ("outcome" in told) return this.#remember(key, told, FAILURE_TTL, 0);
       const { reading } = told;
       authenticated &&= told.authenticated;
@@ -138,15 +172,18 @@ export class Resolver implements Dns {
   }
 
   /** Server after server, round after round, until one says something about the name or the time is over. */
-  async #askServers(question: Asked, deadline: number): Promise<Told> {
+  async #askServers(question: Asked, open: Open, deadline: number): Promise<Told> {
     const failures = new Map<Server, string>();
     while (failures.size < this.#settings.servers.length) {
       for (const server of this.#inTurn()) {
         // Only silence is worth another try: what a server said once it will say again.
         if (failures.has(server)) continue;
         if (deadline - performance.now() < 1) return failures.size === 0 ? TIMED_OUT : failedAt(failures);
-        const exchanged = await this.#exchange(server, question, deadline);
-        if (this.#closing.signal.aborted) return CLOSED;
+        // For each try: so a question that meets only silence comes behind those that were not asked yet.
+        const leave = await this.#places.take(open, deadline - performance.now());
+        if (leave === undefined && !open.signal.aborted) return failures.size === 0 ? TOO_MANY : failedAt(failures);
+        const exchanged = await this.#exchange(server, question, open.signal, deadline).finally(leave);
+        if (open.signal.aborted) return this.#isClosed ? CLOSED : OUT_OF_BUDGET;
         if (exchanged.result === "silence") continue;
         this.#first = this.#settings.servers.indexOf(server);
         if (exchanged.result === "failure") {
@@ -169,14 +206,14 @@ export class Resolver implements Dns {
     return [...servers.slice(this.#first), ...servers.slice(0, this.#first)];
   }
 
-  async #exchange(server: Server, question: Asked, deadline: number): Promise<Exchanged> {
+  async #exchange(server: Server, question: Asked, signal: AbortSignal, deadline: number): Promise<Exchanged> {
     const { trustAd, patience } = this.#settings;
     const exchange = () => ({
       server,
       question,
       dnssec: trustAd,
       patience: Math.min(patience, deadline - performance.now()),
-      signal: this.#closing.signal,
+      signal,
     });
     const byUdp = await askByUdp(exchange());
     // RFC 2181 §9: what was cut off is not an answer, not even in part.
@@ -191,6 +228,7 @@ export class Resolver implements Dns {
 
 const CLOSED: Failure = { outcome: "server failed", reason: "the resolver is closed" };
 const TIMED_OUT: Failure = { outcome: "timed out", reason: "no name server answered in time" };
+const TOO_MANY: Failure = { outcome: "server failed", reason: "too many look-ups are open" };
 const OUT_OF_BUDGET: Failure = { outcome: "timed out", reason: "the time for all look-ups of this message is used up" };
 
 function failed(reason: string): Failure {
@@ -205,13 +243,4 @@ function failedAt(failures: ReadonlyMap<Server, string>): Failure {
 /** What is remembered holds only for what is left of its time. */
 function aged(found: Found, left: number): Found {
   return "ttl" in found ? { ...found, ttl: Math.ceil(left / 1000) } : found;
-}
-
-/** The question goes on for the others who share it, and for the cache. */
-function unlessAborted(open: Promise<Found>, signal: AbortSignal): Promise<Found> {
-  return new Promise((resolve) => {
-    const giveUp = () => resolve(OUT_OF_BUDGET);
-    signal.addEventListener("abort", giveUp);
-    open.then(resolve, giveUp).finally(() => signal.removeEventListener("abort", giveUp));
-  });
 }

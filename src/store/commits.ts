@@ -7,7 +7,10 @@ import { serialize } from "node:v8";
 import { commit } from "./kv.ts";
 
 export type Mutation =
-  /** The group is written only if the key still has this versionstamp; null: only if it does not exist. */
+  /**
+   * The group is written only if the key still has this versionstamp; null: only if it does not exist. The same object in
+   * several groups is checked once for all of them.
+   */
   | { readonly do: "check"; readonly key: Deno.KvKey; readonly versionstamp: string | null }
   | { readonly do: "set"; readonly key: Deno.KvKey; readonly value: unknown; /** Milliseconds. */ expireIn?: number }
   | { readonly do: "delete"; readonly key: Deno.KvKey }
@@ -88,13 +91,13 @@ export class Commits {
 
   /** As many whole groups as fit into one commit, at least one. */
   #take(): Group[] {
-    let count = 0, mutations = 0, checks = 0, bytes = 0;
+    const checks = new Set<Mutation>();
+    let count = 0, mutations = 0, bytes = 0;
     for (const group of this.#waiting) {
-      const checked = group.mutations.filter((mutation) => mutation.do === "check").length;
+      for (const mutation of group.mutations) if (mutation.do === "check") checks.add(mutation);
       mutations += group.mutations.length;
-      checks += checked;
       bytes += group.bytes;
-      if (mutations > MAX_MUTATIONS || checks > MAX_CHECKS || bytes > MAX_BYTES) break;
+      if (mutations > MAX_MUTATIONS || checks.size > MAX_CHECKS || bytes > MAX_BYTES) break;
       count++;
     }
     return this.#waiting.splice(0, count);
@@ -102,11 +105,14 @@ export class Commits {
 }
 
 function asAtomic(kv: Deno.Kv, groups: readonly Group[]): Deno.AtomicOperation {
+  const checked = new Set<Mutation>();
   let change = kv.atomic();
   for (const { mutations } of groups) {
     for (const mutation of mutations) {
       switch (mutation.do) {
         case "check":
+          if (checked.has(mutation)) break;
+          checked.add(mutation);
           change = change.check({ key: mutation.key, versionstamp: mutation.versionstamp });
           break;
         case "set":

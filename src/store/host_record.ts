@@ -50,6 +50,8 @@ export interface Ban {
   readonly reason: string;
   /** Because of its neighbours, not of what it did. */
   readonly inherited: boolean;
+  /** By a person, who wants it also while others are only observed. */
+  readonly hand?: true;
   /** It is over, and no longer counted among those of its neighbourhood; its `times` are remembered. */
   readonly over: boolean;
 }
@@ -65,13 +67,18 @@ export interface StoredHost {
   readonly h?: readonly string[] | string;
   readonly m?: true;
   readonly s?: readonly number[];
+  /** How many strikes each of `s` stands for; absent: one. */
+  readonly k?: readonly number[];
   readonly t?: number;
   readonly c?: readonly number[];
   readonly d?: number;
 }
 
-const MINUTE = 60_000, INHERITED = 1, OVER = 2;
-const MAX_NAMES = 3, MAX_NAME = 64, MAX_REASON = 120, MAX_STRIKES = 10;
+const MINUTE = 60_000, INHERITED = 1, OVER = 2, HAND = 4;
+const DAY = 24 * 60;
+const MAX_NAMES = 3, MAX_NAME = 64, MAX_REASON = 120;
+/** Times of strikes, and strikes in all: a good host that sends much is given thousands. */
+const MAX_TIMES = 10, MAX_STRIKES = 10_000;
 
 const NOTHING: Counters = {
   nameChanges: 0,
@@ -108,6 +115,7 @@ export function encodeHost(host: HostRecord): StoredHost {
   const counters = NAMES.map((name) => host.counters[name]);
   while (counters.at(-1) === 0) counters.pop();
   const names = host.names.slice(0, MAX_NAMES).map((name) => name.slice(0, MAX_NAME));
+  const strikes = timesOf(host.strikes), counts = strikes.map(([, count]) => count);
   return {
     f: first,
     ...(last !== first && { l: last - first }),
@@ -117,14 +125,15 @@ export function encodeHost(host: HostRecord): StoredHost {
         toMinutes(ban.since),
         ban.until === undefined ? 0 : Math.ceil(ban.until / MINUTE),
         ban.times,
-        (ban.inherited ? INHERITED : 0) | (ban.over ? OVER : 0),
+        (ban.inherited ? INHERITED : 0) | (ban.over ? OVER : 0) | (ban.hand ? HAND : 0),
         ban.reason.slice(0, MAX_REASON),
       ] as const,
     }),
     ...(host.allowed && { w: true as const }),
     ...(names.length > 0 && { h: names.length === 1 ? names[0]! : names }),
     ...(host.misnamed && { m: true as const }),
-    ...(host.strikes.length > 0 && { s: host.strikes.slice(-MAX_STRIKES).map(toMinutes) }),
+    ...(strikes.length > 0 && { s: strikes.map(([time]) => time) }),
+    ...(counts.some((count) => count > 1) && { k: counts }),
     ...(host.timesSpammed > 0 && { t: host.timesSpammed }),
     ...(counters.length > 0 && { c: counters }),
     ...(halved !== first && { d: halved - first }),
@@ -132,7 +141,7 @@ export function encodeHost(host: HostRecord): StoredHost {
 }
 
 export function decodeHost(stored: StoredHost): HostRecord {
-  const { f, l = 0, n = 0, b, h = [], s = [], t = 0, c = [], d = 0 } = stored;
+  const { f, l = 0, n = 0, b, h = [], s = [], k = [], t = 0, c = [], d = 0 } = stored;
   return {
     first: f * MINUTE,
     last: (f + l) * MINUTE,
@@ -143,6 +152,7 @@ export function decodeHost(stored: StoredHost): HostRecord {
         ...(b[1] > 0 && { until: b[1] * MINUTE }),
         times: b[2],
         inherited: (b[3] & INHERITED) !== 0,
+        ...((b[3] & HAND) !== 0 && { hand: true as const }),
         over: (b[3] & OVER) !== 0,
         reason: b[4],
       },
@@ -150,11 +160,25 @@ export function decodeHost(stored: StoredHost): HostRecord {
     allowed: stored.w ?? false,
     names: typeof h === "string" ? [h] : h,
     misnamed: stored.m ?? false,
-    strikes: s.map((minutes) => minutes * MINUTE),
+    strikes: s.flatMap((minutes, index) => Array<number>(Math.min(k[index] ?? 1, MAX_STRIKES)).fill(minutes * MINUTE)),
     timesSpammed: t,
     counters: Object.fromEntries(NAMES.map((name, index) => [name, c[index] ?? 0])) as unknown as Counters,
     halved: (f + d) * MINUTE,
   };
+}
+
+/**
+ * Minutes, and how many strikes there were. More than a few are told apart by their days only, so that a record stays
+ * small: each is then as late as the last one of its day.
+ */
+function timesOf(strikes: readonly number[]): (readonly [minutes: number, count: number])[] {
+  const width = strikes.length > MAX_TIMES ? DAY : 1;
+  const times = new Map<number, readonly [minutes: number, count: number]>();
+  for (const strike of strikes.slice(-MAX_STRIKES)) {
+    const minutes = toMinutes(strike), slot = Math.floor(minutes / width), [latest, count] = times.get(slot) ?? [0, 0];
+    times.set(slot, [Math.max(latest, minutes), count + 1]);
+  }
+  return [...times.values()].slice(-MAX_TIMES);
 }
 
 /** The bytes of a network in a key: family, length, and as many bytes as the length needs. */

@@ -12,9 +12,10 @@ export interface SweepSettings {
   readonly log: Log;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** Milliseconds between two looks at bans that end, and between two looks at all hosts. */
+  /** Milliseconds between two looks at bans that end, between two looks at all hosts, and until the first of these. */
   readonly often?: number;
   readonly seldom?: number;
+  readonly first?: number;
 }
 
 /** Records that are looked at between two pauses, so that nobody notices; bans that end in one look. */
@@ -25,24 +26,26 @@ export class HostSweep {
   readonly #hosts: Hosts;
   readonly #settings: SweepSettings & { readonly now: () => number };
   readonly #timers: ReturnType<typeof setInterval>[];
-  #working: Promise<void> | undefined;
+  readonly #working = new Map<"bans" | "hosts", Promise<void>>();
   #closed = false;
 
   constructor(kv: Deno.Kv, hosts: Hosts, settings: SweepSettings) {
-    const { often = 5_000, seldom = 24 * 3600_000, now = Date.now } = settings;
+    // Soon, because a server that is started anew each day would never come to it.
+    const { often = 5_000, seldom = 24 * 3600_000, first = 10 * 60_000, now = Date.now } = settings;
     this.#kv = kv;
     this.#hosts = hosts;
     this.#settings = { ...settings, now };
     this.#timers = [
-      setInterval(() => this.#work(() => this.endBans()), often),
-      setInterval(() => this.#work(() => this.forgetOld()), seldom),
+      setInterval(() => this.#work("bans", () => this.endBans()), often),
+      setInterval(() => this.#work("hosts", () => this.forgetOld()), seldom),
+      setTimeout(() => this.#work("hosts", () => this.forgetOld()), first),
     ];
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const timer of this.#timers) clearInterval(timer);
-    await this.#working;
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.all(this.#working.values());
   }
 
   /** Bans whose time is up count no longer among those of their neighbourhoods. */
@@ -78,10 +81,12 @@ export class HostSweep {
     if (forgotten > 0) log("info", "hosts-forgotten", { hosts: forgotten });
   }
 
-  #work(work: () => Promise<void>): void {
-    if (this.#working !== undefined) return;
-    this.#working = work().catch((error) => {
+  /** Unless it is still at the same. */
+  #work(at: "bans" | "hosts", work: () => Promise<void>): void {
+    if (this.#working.has(at)) return;
+    const working = work().catch((error) => {
       if (!this.#closed) this.#settings.log("warning", "hosts-not-swept", { error: String(error) });
-    }).finally(() => this.#working = undefined);
+    }).finally(() => this.#working.delete(at));
+    this.#working.set(at, working);
   }
 }

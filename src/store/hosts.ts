@@ -8,24 +8,18 @@
 
 import type { Log } from "../log.ts";
 import type { Network } from "../smtp/network.ts";
-import type { Mutation } from "./commits.ts";
 import { Commits } from "./commits.ts";
+import { Agreement } from "./host_agreement.ts";
 import { type Counting, type Counts, neighbourhoodsOf, readCounts, weightOf } from "./host_counting.ts";
-import {
-  decodeHost,
-  encodeHost,
-  type HostRecord,
-  networkKey,
-  networkOf,
-  newHost,
-  type StoredHost,
-} from "./host_record.ts";
+import { decodeHost, type HostRecord, networkKey, networkOf, newHost, type StoredHost } from "./host_record.ts";
+import { writingOf } from "./host_writing.ts";
 import { KEY } from "./kv.ts";
 
 /** Pure. Undefined: the host is forgotten. `at`: milliseconds since 1970. */
 export type Change = (host: HostRecord, at: number) => HostRecord | undefined;
 
 export interface HostsSettings {
+  /** Unless the store says otherwise. */
   readonly counting: Counting;
   readonly log: Log;
   /** Milliseconds for which changes are gathered. */
@@ -61,7 +55,7 @@ const MAX_WAITING = 100_000;
 export class Hosts {
   readonly #kv: Deno.Kv;
   readonly #commits: Commits;
-  readonly #counting: Counting;
+  readonly #agreement: Agreement;
   readonly #log: Log;
   readonly #gather: number;
   readonly #now: () => number;
@@ -78,7 +72,7 @@ export class Hosts {
   constructor(kv: Deno.Kv, { counting, log, gather = GATHER, now = Date.now }: HostsSettings) {
     this.#kv = kv;
     this.#commits = new Commits(kv);
-    this.#counting = counting;
+    this.#agreement = new Agreement(kv, counting, log);
     this.#log = log;
     this.#gather = gather;
     this.#now = now;
@@ -90,9 +84,14 @@ export class Hosts {
     return entry === undefined ? (await this.#read(host)).stored : entry.current;
   }
 
-  /** The neighbourhoods of a host, the narrowest first. It is itself among their hosts when it is known. */
+  /**
+   * The neighbourhoods of a host, the narrowest first. It is itself among their hosts when it is one that counts. Nobody
+   * is there while they are being counted anew: what is half counted must not speak against anybody.
+   */
   async near(host: Network): Promise<readonly Counts[]> {
-    const networks = neighbourhoodsOf(host, this.#counting);
+    await this.#agree(this.#agreement.look());
+    const networks = neighbourhoodsOf(host, this.#agreement.counting);
+    if (!this.#agreement.isKept) return networks.map((network) => ({ network, known: 0, banned: 0 }));
     const moving = networks.flatMap((network) => [...this.#moving.get(nameOf(network)) ?? []]);
     if (moving.length > 0) await Promise.all(moving.map((entry) => this.#store(entry)));
     return await readCounts(this.#kv, networks);
@@ -181,13 +180,23 @@ export class Hosts {
 
   /** Remembers which counts will move. */
   #watch(entry: Entry): void {
+    const { counting } = this.#agreement;
     const moves = entry.changes.length > 0 &&
-      weightOf(entry.current, this.#counting) !== weightOf(entry.stored, this.#counting);
-    for (const network of neighbourhoodsOf(entry.host, this.#counting)) {
+      weightOf(entry.current, counting) !== weightOf(entry.stored, counting);
+    for (const network of neighbourhoodsOf(entry.host, counting)) {
       const name = nameOf(network), there = this.#moving.get(name);
       if (moves) this.#moving.set(name, (there ?? new Set()).add(entry));
       else if (there?.delete(entry) && there.size === 0) this.#moving.delete(name);
     }
+  }
+
+  /** Others may have counted anew meanwhile: then other counts will move. */
+  async #agree(asked: Promise<void>): Promise<void> {
+    const { counting } = this.#agreement;
+    await asked;
+    if (this.#agreement.counting === counting) return;
+    this.#moving.clear();
+    for (const entry of this.#entries.values()) this.#watch(entry);
   }
 
   #arm(): void {
@@ -215,9 +224,10 @@ export class Hosts {
   }
 
   async #write(entry: Entry): Promise<void> {
+    if (!this.#agreement.isSettled) await this.#agree(this.#agreement.settle());
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const { current, changes: { length } } = entry;
-      const stamp = await this.#commits.write(...this.#mutations(entry));
+      const stamp = await this.#commits.write(...writingOf(entry, this.#agreement));
       if (stamp !== undefined) {
         entry.stored = current;
         entry.stamp = current === undefined ? null : stamp;
@@ -226,33 +236,11 @@ export class Hosts {
         this.#waiting -= length;
         return;
       }
+      await this.#agree(this.#agreement.settle());
       Object.assign(entry, await this.#read(entry.host));
       entry.current = entry.changes.reduce(apply, entry.stored);
     }
     throw new Error("others keep changing the record of this host");
-  }
-
-  /** What makes the stored record the current one, its counts and its day of release with it. */
-  #mutations({ host, stored, stamp, current }: Entry): Mutation[] {
-    const key = networkKey(host);
-    const mutations: Mutation[] = [
-      { do: "check", key: KEY.host(key), versionstamp: stamp },
-      current === undefined
-        ? { do: "delete", key: KEY.host(key) }
-        : { do: "set", key: KEY.host(key), value: encodeHost(current) },
-    ];
-    const by = weightOf(current, this.#counting) - weightOf(stored, this.#counting);
-    if (by !== 0n) {
-      for (const network of neighbourhoodsOf(host, this.#counting)) {
-        mutations.push({ do: "sum", key: KEY.near(networkKey(network)), by: BigInt.asUintN(64, by) });
-      }
-    }
-    const before = releaseOf(stored), after = releaseOf(current);
-    if (before !== after && before !== undefined) mutations.push({ do: "delete", key: KEY.release(before, key) });
-    if (before !== after && after !== undefined) {
-      mutations.push({ do: "set", key: KEY.release(after, key), value: true });
-    }
-    return mutations;
   }
 }
 
@@ -284,12 +272,6 @@ export function endBan(host: HostRecord, at: number): HostRecord {
   const { ban } = host;
   if (ban === undefined || ban.over || ban.until === undefined || ban.until > at) return host;
   return { ...host, ban: { ...ban, over: true } };
-}
-
-/** As the record will tell it when it is read again. */
-function releaseOf(host: HostRecord | undefined): number | undefined {
-  if (host?.ban?.until === undefined || host.ban.over) return undefined;
-  return decodeHost(encodeHost(host)).ban?.until;
 }
 
 function nameOf({ family, bits, length }: Network): string {

@@ -15,7 +15,7 @@
  * | `host` NETWORK                     | StoredHost (host_record.ts)          | hosts.ts            |
  * | `near` NETWORK                     | hosts in it + banned ones × 2^32     | hosts.ts            |
  * | `release` MS NETWORK               | true: when a ban of `host` ends      | hosts.ts            |
- * | `counting`                         | how `near` is counted                | host_counting.ts    |
+ * | `counting`                         | how `near` is counted, or who counts | host_counting.ts    |
  * | `born`                             | ms since 1970: the store's first day | born.ts             |
  * | `strikes` `network` NETWORK        | failed logins (lockouts.ts)          | lockouts.ts         |
  * | `strikes` `login` LOGINKEY         | the same                             | lockouts.ts         |

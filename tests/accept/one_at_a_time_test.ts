@@ -24,3 +24,15 @@ Deno.test("who finds too many long messages waiting is refused, and one who come
   await Promise.all(both);
   await inTurn(turn);
 });
+
+Deno.test("who has waited too long for his turn is refused, and his work is not done behind his back", async () => {
+  const inTurn = oneAtATime(10, 20);
+  let end = () => {}, done = 0;
+  const first = inTurn(() => new Promise<void>((resolve) => end = resolve));
+  const second = inTurn(() => Promise.resolve(done++));
+  await assert.rejects(second, /no turn for a long message within 0.02 s/);
+  end();
+  await first;
+  await inTurn(turn);
+  assert.equal(done, 0);
+});

@@ -10,8 +10,10 @@ import {
   spammed,
   struck,
 } from "../../src/check/host_history.ts";
+import type { HostRules } from "../../src/check/host_rules.ts";
 import { decodeHost, encodeHost, type HostRecord, newHost } from "../../src/store/host_record.ts";
 import { DAY, HOUR, NOON } from "../store/host_counts.ts";
+import { CLASSIC_RULES, PREFIX_RULES } from "./host_rules_of.ts";
 
 const NEW = newHost(NOON);
 
@@ -64,11 +66,20 @@ Deno.test("who is released starts anew, but for how often there was a ban", () =
 
 Deno.test("counters are halved once for each half-life, connections are not, and the rest of the time is kept", () => {
   const host = count(count(called(NEW, NOON), "accepted", 9), "spam", 1);
-  assert.equal(aged(host, NOON + 14 * DAY - 1, 14 * DAY), host);
-  const once = aged(host, NOON + 20 * DAY, 14 * DAY);
+  assert.equal(aged(host, NOON + 14 * DAY - 1, PREFIX_RULES), host);
+  const once = aged(host, NOON + 20 * DAY, PREFIX_RULES);
   assert.deepEqual([once.counters.accepted, once.counters.spam, once.connections], [4, 0, 1]);
   assert.equal(once.halved, NOON + 14 * DAY);
-  assert.equal(aged(once, NOON + 28 * DAY, 14 * DAY).counters.accepted, 2);
-  assert.equal(aged(host, NOON + 28 * DAY, 14 * DAY).counters.accepted, 2);
-  assert.equal(aged(host, NOON + 10_000 * DAY, 14 * DAY).counters.accepted, 0);
+  assert.equal(aged(once, NOON + 28 * DAY, PREFIX_RULES).counters.accepted, 2);
+  assert.equal(aged(host, NOON + 28 * DAY, PREFIX_RULES).counters.accepted, 2);
+  assert.equal(aged(host, NOON + 10_000 * DAY, PREFIX_RULES).counters.accepted, 0);
+});
+
+Deno.test("the times spammed are halved with the counters, but never under the classic rules", () => {
+  let host = NEW;
+  for (let time = 0; time < 5; time++) host = spammed(host, true);
+  const times = (days: number, rules: HostRules) => aged(host, NOON + days * DAY, rules).timesSpammed;
+  assert.deepEqual([times(13, PREFIX_RULES), times(14, PREFIX_RULES), times(28, PREFIX_RULES)], [5, 2, 1]);
+  assert.deepEqual([times(14, CLASSIC_RULES), times(1000, CLASSIC_RULES)], [5, 5]);
+  assert.equal(aged(host, NOON + 14 * DAY, CLASSIC_RULES).counters.spam, 2);
 });

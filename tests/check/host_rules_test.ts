@@ -98,11 +98,14 @@ Deno.test("the near neighbourhood refuses, the wider one only slows, and too few
   assert.ok(refused.is === "inherits");
   assert.equal(
     refused.reason,
-    "bad neighbours: 3 banned of 3 known hosts in 2001:db8::/56: 3 / (3 + 1) = 0.75 > 0.70",
+    "bad neighbours: 3 banned of 3 senders in 2001:db8::/56: 3 / (3 + 1) = 0.75 > 0.70",
   );
   const slow = near([0, 0], [10, 8]);
   assert.equal(slow.is, "slow");
-  assert.equal(slow.numbers, "8 banned of 10 known hosts in 2001:db8::/48: 8 / (10 + 1) = 0.73 > 0.70");
+  assert.equal(
+    slow.numbers,
+    "8 banned of 10 senders in 2001:db8::/48: 8 / (10 + 1) = 0.73 > 0.70",
+  );
   assert.equal(near([2, 2], [2, 2]).is, "welcome");
   assert.equal(near([4, 3], [10, 7]).is, "welcome");
   assert.equal(
@@ -114,14 +117,15 @@ Deno.test("the near neighbourhood refuses, the wider one only slows, and too few
 });
 
 Deno.test("a host has no say about itself: neither as a known one, nor with a ban that it just had", () => {
-  assert.equal(judge([counts(4, 3)], PREFIX_RULES, newHost(NOON)).is, "inherits", "3 of 3 others");
+  assert.equal(judge([counts(4, 3)], PREFIX_RULES, withRecord(1)).is, "inherits", "3 of 3 others");
+  assert.equal(judge([counts(4, 3)], PREFIX_RULES, newHost(NOON)).is, "welcome", "3 of 4 others: it only called");
   const ended = banned(newHost(NOON - DAY), NOON - HOUR, { reason: "x", inherited: false, until: NOON });
   // Its time is up, and the sweep has not been there yet.
   assert.equal(judge([counts(4, 3)], PREFIX_RULES, ended).is, "welcome", "2 of 3 others");
   assert.equal(judge([counts(4, 4)], PREFIX_RULES, ended).is, "inherits", "3 of 3 others");
 });
 
-Deno.test("a host with a good record of its own is not judged by its neighbours, and is given twice as much", () => {
+Deno.test("a host with a good record of its own is not judged by its neighbours, and is given twice as much or a share of what it sends", () => {
   const near = [counts(20, 20)];
   for (const [accepted, spam, good] of [[5, 0, true], [4, 0, false], [10, 1, true], [9, 1, false]] as const) {
     const host = withRecord(accepted, spam);
@@ -131,6 +135,15 @@ Deno.test("a host with a good record of its own is not judged by its neighbours,
     assert.equal(patience(3, host, PREFIX_RULES, NOON), good ? 6 : 3);
     assert.equal(patience(3, host, CLASSIC_RULES, NOON), 3);
   }
+  const given = (accepted: number, spam: number) => patience(3, withRecord(accepted, spam), PREFIX_RULES, NOON);
+  assert.deepEqual(
+    [given(60, 0), given(61, 0), given(50_000, 0)],
+    [6, 7, 5000],
+    "six of somebody's own are not enough",
+  );
+  assert.deepEqual([given(1000, 111), given(1000, 112)], [100, 3], "until too much of it is spam");
+  assert.equal(patience(3, withRecord(50_000), CLASSIC_RULES, NOON), 3);
+  assert.equal(patience(3, withRecord(50_000), PREFIX_RULES, NOON + 28 * DAY), 1250, "what is long ago counts half");
   const host = { ...withRecord(9), halved: NOON };
   assert.equal(isGood(host, PREFIX_RULES, NOON + 14 * DAY), false, "what is long ago counts half");
 });

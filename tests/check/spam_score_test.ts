@@ -17,7 +17,7 @@ const HELO = { name: "x.test", found: "y" };
 const LISTED = { zone: "bl.test", weight: 7, result: "listed", found: "127.0.0.2" } as const;
 
 function parts(found: Partial<Findings>, scoring: "builtin" | "scorer" | "off" = "builtin"): string {
-  return scoreParts(findings(found), WEIGHTS, scoring).map(({ name, weight }) => `${name} ${weight}`).join(", ");
+  return scoreParts(findings(found), WEIGHTS, scoring, true).map(({ name, weight }) => `${name} ${weight}`).join(", ");
 }
 
 Deno.test("each finding adds its weight, and those that say nothing add none", () => {
@@ -64,5 +64,5 @@ Deno.test("a sum looks like what its parts look like", () => {
   assert.equal(formatParts(tenths), "2.6 = x 0.1 + x 0.2 + x 2.3");
   assert.equal(formatParts([]), "0");
   assert.equal(sumOf([{ name: "good", weight: -5 }, { name: "bad", weight: 2 }]), -3);
-  assert.equal(scoreParts(findings({ spf: spf("fail") }), { ...WEIGHTS, spf_fail: 0 }, "builtin").length, 0);
+  assert.equal(scoreParts(findings({ spf: spf("fail") }), { ...WEIGHTS, spf_fail: 0 }, "builtin", true).length, 0);
 });

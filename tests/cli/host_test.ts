@@ -21,7 +21,7 @@ Deno.test("host ban, show, list, unban: a host goes in and out of a ban, and its
     const { out } = await hostCommand(site, "show", "2001:db8::8");
     assert.match(out, /^host +2001:db8::\/64$/m);
     assert.match(out, /^ban +floods us\\x1b\[31m; since .* until .*; number 1$/m);
-    assert.match(out, /^neighbours +2001:db8::\/56: 1 known, 1 banned$/m);
+    assert.match(out, /^neighbours +2001:db8::\/56: 1 counted, 1 banned$/m);
     assert.match(out, /^decision now +refused: banned: floods us/m);
     const json = JSON.parse((await hostCommand(site, "show", "[2001:db8::8]", "--json")).out);
     assert.equal(json.record.ban.times, 1);
@@ -33,7 +33,7 @@ Deno.test("host ban, show, list, unban: a host goes in and out of a ban, and its
     assert.match((await hostCommand(site, "show", "2001:db8::7")).out, /^ban +floods us.* is over; number 1$/m);
     assert.match(
       (await hostCommand(site, "show", "2001:db8::7")).out,
-      /^neighbours +2001:db8::\/56: 1 known, 0 banned$/m,
+      /^neighbours +2001:db8::\/56: 0 counted, 0 banned$/m,
     );
     const again = await hostCommand(site, "unban", "2001:db8::9");
     assert.deepEqual([again.code, again.error], [1, "2001:db8::/64 is not banned.\n"]);
@@ -50,7 +50,7 @@ Deno.test("host allow lets a host in whose neighbours speak against it; unban sa
     assert.match(out, /^record +none/m);
     assert.match(
       out,
-      /^decision now +refused for its neighbours: 3 banned of 3 known hosts in 192\.0\.2\.0\/24: 3 \/ \(3 \+ 1\) = 0\.75 > 0\.70 \(observe: nobody is refused\)$/m,
+      /^decision now +refused for its neighbours: 3 banned of 3 senders in 192\.0\.2\.0\/24: 3 \/ \(3 \+ 1\) = 0\.75 > 0\.70 \(observe: nobody is refused\)$/m,
     );
     const unbanned = await hostCommand(site, "unban", "192.0.2.9");
     assert.equal(unbanned.code, 1);
@@ -67,9 +67,9 @@ Deno.test("host forget asks before it forgets, and takes the host out of the cou
     await hostCommand(site, "ban", "192.0.2.1");
     const asked = await site.type(["host", "forget", "192.0.2.1"], typing(false));
     assert.equal(asked.code, 1);
-    assert.match((await hostCommand(site, "show", "192.0.2.1")).out, /192\.0\.2\.0\/24: 1 known, 1 banned/);
+    assert.match((await hostCommand(site, "show", "192.0.2.1")).out, /192\.0\.2\.0\/24: 1 counted, 1 banned/);
     assert.equal((await site.type(["host", "forget", "192.0.2.1"], typing(true))).out, "Forgot 192.0.2.1.\n");
-    assert.match((await hostCommand(site, "show", "192.0.2.1")).out, /192\.0\.2\.0\/24: 0 known, 0 banned/);
+    assert.match((await hostCommand(site, "show", "192.0.2.1")).out, /192\.0\.2\.0\/24: 0 counted, 0 banned/);
     assert.equal((await hostCommand(site, "forget", "192.0.2.1", "--yes")).code, 1);
   });
 });

@@ -114,6 +114,26 @@ Deno.test("no more than a hundred checks stand in one commit", async () => {
   });
 });
 
+Deno.test("a check that many groups share is one check, and none of them is written when it does not hold", async () => {
+  await withStore(async ({ kv }) => {
+    const commits = new Commits(kv), shared = { do: "check", key: ["shared"], versionstamp: null } as const;
+    const write = (round: string) =>
+      Promise.all(Array.from({ length: 198 }, (_, number) =>
+        commits.write(
+          shared,
+          { do: "check", key: [round, number], versionstamp: null },
+          { do: "set", key: [round, number], value: number },
+        )));
+    const stamps = await write("first");
+    assert.ok(stamps.every((stamp) => stamp !== undefined));
+    assert.equal(new Set(stamps).size, 2);
+    await commits.write({ do: "set", key: ["shared"], value: 1 });
+    assert.deepEqual(new Set(await write("second")), new Set([undefined]));
+    for await (const { key } of kv.list({ prefix: ["second"] })) assert.fail(`${key.join(" ")} was written`);
+    await commits.close();
+  });
+});
+
 Deno.test("a failed commit is told to each who waits for it, and the next one works", async () => {
   await withStore(async ({ kv }) => {
     const commits = new Commits(kv);

@@ -72,12 +72,24 @@ Deno.test("what a peer says does not make a record large", () => {
   const host = again({
     ...BUSY,
     names: [long, long, long, long],
-    strikes: Array.from({ length: 1000 }, (_, index) => NOON + index * MINUTE),
+    strikes: Array.from({ length: 20_000 }, (_, index) => NOON + index * MINUTE),
     ban: { ...BUSY.ban!, reason: long },
   });
   assert.deepEqual(host.names, Array(3).fill("x".repeat(64)));
   assert.equal(host.ban?.reason.length, 120);
-  assert.deepEqual([host.strikes.length, host.strikes.at(-1)], [10, NOON + 999 * MINUTE], "the latest ones");
+  assert.deepEqual([host.strikes.length, host.strikes.at(-1)], [10_000, NOON + 19_999 * MINUTE], "the latest ones");
+  assert.ok(serialize(encodeHost({ ...BUSY, strikes: host.strikes })).byteLength < 400);
+  assert.equal(decodeHost({ ...encodeHost(BUSY), s: [1], k: [1e12] }).strikes.length, 10_000, "tampered with");
+});
+
+Deno.test("many strikes are all counted, and told apart by their days", () => {
+  const early = Array<number>(300).fill(NOON),
+    late = Array.from({ length: 12 }, (_, at) => NOON + 24 * HOUR + at * MINUTE);
+  const { strikes } = again(again({ ...BUSY, strikes: [...early, ...late] }));
+  assert.deepEqual(strikes, [...early, ...late.map(() => late.at(-1))]);
+  const few = Array.from({ length: 10 }, (_, at) => NOON + at * MINUTE);
+  assert.deepEqual(again({ ...BUSY, strikes: few }).strikes, few);
+  assert.deepEqual(again({ ...BUSY, strikes: [NOON, NOON, NOON + HOUR] }).strikes, [NOON, NOON, NOON + HOUR]);
 });
 
 Deno.test("what a host usually leaves takes few bytes", () => {

@@ -126,6 +126,35 @@ Deno.test("time does its work by itself, and stops when the sweep is closed", as
   }, { often: 5, seldom: 20 });
 });
 
+Deno.test("a server that never runs for a day forgets old hosts all the same, also while bans are ending", async () => {
+  await withStore(async ({ kv }) => {
+    const clock = { now: NOON }, hosts = hostsAt(kv, clock), ending = Promise.withResolvers<void>();
+    await hosts.write(HOST, called);
+    await hosts.write(
+      NEIGHBOUR,
+      (host, at) => banned(host, at, { reason: "test", inherited: false, until: at + HOUR }),
+    );
+    clock.now += 91 * DAY;
+    const slow = new Proxy(hosts, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key);
+        if (key !== "revise") return typeof value === "function" ? value.bind(target) : value;
+        return async (...[host, change]: Parameters<Hosts["revise"]>) => {
+          if (host.bits === NEIGHBOUR.bits) await ending.promise;
+          return await target.revise(host, change);
+        };
+      },
+    });
+    const settings = { expireAfter: 90 * DAY, log: () => {}, now: () => clock.now, often: 20, first: 100 };
+    const sweep = new HostSweep(kv, slow, settings);
+    await until(async () => await hosts.get(HOST) === undefined, "the host to be forgotten", 3_000);
+    assert.notEqual(await hosts.get(NEIGHBOUR), undefined);
+    ending.resolve();
+    await sweep.close();
+    await hosts.close();
+  });
+});
+
 Deno.test("a store that fails is told in the log, and does not stop the sweep", async () => {
   await withStore(async ({ kv, folder }) => {
     const { lines, sweep, closed } = await (async () => {

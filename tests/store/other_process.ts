@@ -1,14 +1,16 @@
 /** What another maildemon does to the store: `other_process.ts FOLDER ACTION …`. */
 
 import { called } from "../../src/check/host_history.ts";
+import { silent } from "../../src/log.ts";
 import { Commits } from "../../src/store/commits.ts";
+import { agreeOnCounting } from "../../src/store/host_counting.ts";
 import { openKv } from "../../src/store/kv.ts";
 import { type Lockout, Lockouts } from "../../src/store/lockouts.ts";
 import { Refused } from "../../src/store/people.ts";
 import { secret } from "../../src/store/secrets.ts";
 import { Users } from "../../src/store/users.ts";
 import { seeded } from "../support/every_cut.ts";
-import { hostsAt, live, net, NOON, PREFIX } from "./host_counts.ts";
+import { CLASSIC, hostsAt, live, net, NOON, PREFIX } from "./host_counts.ts";
 import { CHEAP, DOMAINS, LOCKOUT } from "./temporary_store.ts";
 
 const [folder = "", action, first = "", second = "", third = ""] = Deno.args;
@@ -62,6 +64,11 @@ switch (action) {
     await hosts.close();
     break;
   }
+  case "agree":
+    // As soon as the clock says so, together with others.
+    await new Promise((done) => setTimeout(done, Number(second) - Date.now()));
+    await agreeOnCounting(kv, first === "classic" ? CLASSIC : PREFIX, silent);
+    break;
   case "live": {
     const clock = { now: NOON }, hosts = hostsAt(kv, clock);
     await live(kv, hosts, clock, seeded(Number(first)), Number(second));
