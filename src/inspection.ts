@@ -10,11 +10,12 @@ import type { Config } from "./config.ts";
 import { Resolver } from "./dns/resolver.ts";
 import { systemServers } from "./dns/servers.ts";
 import type { Log } from "./log.ts";
-import { parseNetwork } from "./smtp/network.ts";
+import { type Network, parseNetwork } from "./smtp/network.ts";
 import { bornAt, readBorn } from "./store/born.ts";
 import { agreeOnCounting, readCounting } from "./store/host_counting.ts";
 import { HostSweep } from "./store/host_sweep.ts";
 import { Hosts, rehearsed } from "./store/hosts.ts";
+import { Lockouts } from "./store/lockouts.ts";
 import { Stories, storiesFolder } from "./store/stories.ts";
 import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
 import type { Signature, VerifyRequest } from "./worker/verify.ts";
@@ -60,7 +61,7 @@ export async function openInspection(config: Config, { kv, dns, log, as }: Inspe
     reputation: new Reputation({
       rules,
       hosts: isServer ? hosts : rehearsed(hosts),
-      exempt: reputation.exempt.map(parseNetwork).filter((network) => network !== undefined),
+      exempt: exemptOf(config),
       mode,
       contact: `postmaster@${config.domains[0]?.name ?? hostname} from another address`,
       log,
@@ -85,6 +86,17 @@ export async function openInspection(config: Config, { kv, dns, log, as }: Inspe
       await hosts.close();
     },
   };
+}
+
+/** Networks that are never judged and never locked out. */
+export function exemptOf({ reputation }: Config): Network[] {
+  return reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
+}
+
+export function openLockouts(config: Config, kv: Deno.Kv): Lockouts {
+  const { max_failures, max_failures_per_login, lockout } = config.auth;
+  const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
+  return new Lockouts(kv, { ...limits, exempt: exemptOf(config) });
 }
 
 /** What `auto` is at that time; `born`: the first day of the store. */

@@ -10,17 +10,16 @@ import { oneAtATime } from "./accept/one_at_a_time.ts";
 import { Policy, type PolicyParts } from "./accept/policy.ts";
 import { type Submission, submit, type SubmitParts } from "./accept/submit.ts";
 import type { Config } from "./config.ts";
+import { openLockouts } from "./inspection.ts";
 import type { Log } from "./log.ts";
 import type { ResolveTargets } from "./queue/bounce.ts";
 import { type Entry, Spool } from "./queue/spool.ts";
 import { Signer } from "./send/sign.ts";
 import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
-import { parseNetwork } from "./smtp/network.ts";
 import type { HeaderLimits } from "./smtp/headers.ts";
 import type { Reply } from "./smtp/reply.ts";
 import { Directory, domainsOf, type Found } from "./store/directory.ts";
 import { openKv } from "./store/kv.ts";
-import { Lockouts } from "./store/lockouts.ts";
 import { Logins } from "./store/logins.ts";
 import { addressKeysOf, PeopleCache } from "./store/people_cache.ts";
 import { ScramExchange } from "./store/scram.ts";
@@ -188,10 +187,7 @@ function loginParts(
   certificates: Certificates | undefined,
 ): FailedLogins & Pick<PolicyParts, "verifyPassword" | "scram"> {
   const logins = new Logins(people);
-  const { max_failures, max_failures_per_login, lockout } = config.auth;
-  const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
-  const exempt = config.reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
-  const lockouts = new Lockouts(kv, { ...limits, exempt });
+  const lockouts = openLockouts(config, kv);
   return {
     verifyPassword: (login, password) => logins.verifyPassword(login, password),
     scram: (mechanism, caller) => {
@@ -203,7 +199,7 @@ function loginParts(
         secret: scramSecret,
       });
     },
-    ...failedLogins(lockouts, max_failures, log),
+    ...failedLogins(lockouts, config.auth.max_failures, log),
   };
 }
 

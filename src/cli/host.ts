@@ -2,12 +2,13 @@ import { banned, released } from "../check/host_history.ts";
 import { isExempt } from "../check/reputation.ts";
 import { activeBan } from "../check/host_rules.ts";
 import { parseDuration } from "../config.ts";
+import { exemptOf } from "../inspection.ts";
 import type { Command, Context, Given } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.ts";
 import { asJson, COLUMNS, formatNetwork, formatTime, type Row, sidesOf } from "./host_view.ts";
 import type { Column } from "./table.ts";
 import { formatJson, formatSides, formatTable, printable } from "./table.ts";
-import { demandHost, exemptOf, lookUp, type OpenHosts, withHosts } from "./with_hosts.ts";
+import { demandHost, lookUp, type OpenHosts, withHosts } from "./with_hosts.ts";
 
 const IP = { name: "ip", explain: "an IPv4 or IPv6 address" } as const;
 const LISTED = 100;

@@ -10,15 +10,15 @@ import {
 } from "../check/host_rules.ts";
 import { isExempt, type Mode } from "../check/reputation.ts";
 import { type Config, loadConfig } from "../config.ts";
-import { hostRules, modeAt } from "../inspection.ts";
+import { exemptOf, hostRules, modeAt, openLockouts } from "../inspection.ts";
 import { silent } from "../log.ts";
-import { type Ip, type Network, parseIp, parseNetwork } from "../smtp/network.ts";
+import { type Ip, type Network, parseIp } from "../smtp/network.ts";
 import { readBorn } from "../store/born.ts";
 import { type Counts, readCounting } from "../store/host_counting.ts";
 import type { HostRecord } from "../store/host_record.ts";
 import { Hosts } from "../store/hosts.ts";
 import { openKv } from "../store/kv.ts";
-import { Lockouts } from "../store/lockouts.ts";
+import type { Lockouts } from "../store/lockouts.ts";
 import { type Context, WrongUsage } from "./arguments.ts";
 
 export interface OpenHosts {
@@ -35,9 +35,7 @@ export async function withHosts<T>(context: Context, work: (hosts: OpenHosts) =>
   // As the server counts, also when the configuration has been changed behind its back.
   const hosts = new Hosts(kv, { counting: await readCounting(kv) ?? countingOf(rules), log: silent });
   try {
-    const { max_failures, max_failures_per_login, lockout } = config.auth;
-    const limits = { maxFailures: max_failures, maxFailuresPerLogin: max_failures_per_login, lockout };
-    const lockouts = new Lockouts(kv, { ...limits, exempt: exemptOf(config) });
+    const lockouts = openLockouts(config, kv);
     const mode = modeAt(config, await readBorn(kv) ?? Date.now(), Date.now());
     return await work({ config, hosts, lockouts, rules, mode });
   } finally {
@@ -67,8 +65,4 @@ export async function lookUp({ config, hosts, rules }: OpenHosts, ip: Ip, host: 
   const record = await hosts.get(host), near = await hosts.near(host), now = Date.now();
   const standing = judgeArrival(record, asksNeighbours(record, rules, now) ? near : [], rules, now);
   return { record, near, standing, isExempt: isExempt(ip, exemptOf(config)) };
-}
-
-export function exemptOf({ reputation }: Config): Network[] {
-  return reputation.exempt.map(parseNetwork).filter((network) => network !== undefined);
 }

@@ -4,34 +4,19 @@
  * the number in the large one, DECISIONS how often each is asked.
  */
 
-import { asksNeighbours, countingOf, hostOf, type HostRules, judgeArrival } from "../../src/check/host_rules.ts";
+import { asksNeighbours, countingOf, hostOf, judgeArrival } from "../../src/check/host_rules.ts";
 import { silent } from "../../src/log.ts";
 import type { Ip } from "../../src/smtp/network.ts";
 import { agreeOnCounting } from "../../src/store/host_counting.ts";
 import { encodeHost, type HostRecord, networkKey, newHost } from "../../src/store/host_record.ts";
 import { Hosts } from "../../src/store/hosts.ts";
 import { commit, KEY, openKv } from "../../src/store/kv.ts";
+import { PREFIX_RULES } from "../check/host_rules_of.ts";
 
 const SMALL = 1_000, LARGE = Number(Deno.env.get("HOSTS") ?? 1_000_000);
 const DECISIONS = Number(Deno.env.get("DECISIONS") ?? 20_000), TURN = 500;
 
-const HOUR = 3600_000, DAY = 24 * HOUR;
-/** The defaults of `[reputation]`. */
-const RULES: HostRules = {
-  rules: "prefix",
-  ratio: 0.7,
-  least: 3,
-  ipv4: { near: 24, wide: 20 },
-  ipv6: { host: 64, near: 56, wide: 48 },
-  halfLife: 14 * DAY,
-  strikes: 3,
-  strikeWindow: 7 * DAY,
-  firstBan: HOUR,
-  longestBan: 30 * DAY,
-  goodMessages: 5,
-  goodSpam: 0.1,
-  slowGreeting: 10_000,
-};
+const HOUR = 3600_000, DAY = 24 * HOUR, RULES = PREFIX_RULES;
 /** Hosts of one neighbourhood; hosts of one commit. */
 const NEIGHBOURS = 4, BATCH = 300;
 
