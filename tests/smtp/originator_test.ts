@@ -85,8 +85,8 @@ const HOSTILE: readonly [name: string, value: string][] = [
 ];
 
 for (const [name, value] of HOSTILE) {
-  Deno.test(`From with ${name} costs less than 100 ms`, () => {
+  Deno.test(`From with ${name} costs less than 250 ms`, () => {
     const took = quickest(() => parseAddressList(value));
-    assert.ok(took < 100, `${took} ms`);
+    assert.ok(took < 250, `${took} ms`);
   });
 }
