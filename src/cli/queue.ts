@@ -5,6 +5,7 @@ import { SpoolLocked } from "../queue/failures.ts";
 import { defaultQueue, Queue } from "../queue/queue.ts";
 import type { QueueRow, RecipientRow, Selection } from "../queue/selection.ts";
 import { Spool } from "../queue/spool.ts";
+import { placeOf } from "../queue/target.ts";
 import { askServer, type Request } from "../status/control.ts";
 import { queueHandlers } from "../status/queue_requests.ts";
 import type { Command, Context, Given, Option } from "./arguments.ts";
@@ -222,7 +223,7 @@ function sidesOf({ id, arrived, size, sender, source, recipients }: QueueRow, co
     ["handed in", [source.by, source.host, source.user].filter((word) => word !== undefined).join(" ")],
     ...recipients.flatMap((recipient): [string, string][] => [
       ["to", recipient.address],
-      ["  by way of", recipient.target.to === "remote" ? recipient.target.address : recipient.target.path],
+      ["  by way of", placeOf(recipient.target)],
       ["  state", `${recipient.state} after ${recipient.attempts} attempts`],
       ...recipient.state === "waiting" ? [["  next", nextOf(recipient)] as [string, string]] : [],
       ...recipient.reply ? [["  answer", answerOf(recipient)] as [string, string]] : [],

@@ -14,6 +14,18 @@ export interface Envelope {
   readonly source: Source;
   /** When it was queued, milliseconds since 1970. */
   readonly arrived: number;
+  /** Somebody else may have written under this address: nothing is ever sent to it. */
+  readonly believed?: false;
+  /** Other headers under which it leaves, for targets that name one. */
+  readonly versions?: readonly Version[];
+}
+
+/** The message with another header. The body is the same. */
+export interface Version {
+  /** Names of fields that are left out, lower case: all of each name. */
+  readonly without: readonly string[];
+  /** Fields to put on top, each with its CRLF. */
+  readonly lines: string;
 }
 
 export interface Recipient {
@@ -36,7 +48,28 @@ export type Target =
     /** The score for which it lies in a folder of junk. */
     readonly spam?: number;
   }
-  | { readonly to: "remote"; /** `local@domain`. */ readonly address: string };
+  | {
+    readonly to: "lmtp";
+    /** `127.0.0.1:24`, `[::1]:24`, `mail.internal:24` or `unix:/run/dovecot/lmtp`. */
+    readonly server: string;
+    /** Whose mailbox it is there, `local@domain`. */
+    readonly address: string;
+    /** The score for which it is marked as spam. */
+    readonly spam?: number;
+  }
+  | { readonly to: "remote"; /** `local@domain`. */ readonly address: string; readonly forward?: Forward }
+  /** It need not go anywhere: it has been here before, or it only has to be said that it goes to several. */
+  | { readonly to: "nowhere"; readonly because: "loop" | "expanded" };
+
+/** A copy that leaves because an address of ours leads elsewhere. */
+export interface Forward {
+  /** The address of ours, `local@domain`: bounces come back to its domain. */
+  readonly as: string;
+  /** Index into `envelope.versions`; absent: every byte as it came. */
+  readonly version?: number;
+  /** Where it goes is nobody's business: a bounce names our address alone. */
+  readonly confidential?: true;
+}
 
 /** Who handed the message in. */
 export interface Source {
@@ -45,18 +78,22 @@ export interface Source {
   readonly host?: string;
   /** Login of the user who submitted it. */
   readonly user?: string;
-  /** Of which message, and which of its recipients, a bounce tells. */
-  readonly about?: { readonly id: string; readonly recipients: readonly number[] };
+  /** Of which message, and which of its recipients, a note to its sender tells; absent in `tells`: of their end. */
+  readonly about?: { readonly id: string; readonly recipients: readonly number[]; readonly tells?: "delay" };
 }
 
 /**
- * Where a recipient stands. `due` in milliseconds since 1970: of `waiting`, when it is tried next; of `failed`, when the
- * sender is to be told, and 0 once that is done or nobody wants to know.
+ * Where a recipient stands. `due` in milliseconds since 1970: of `waiting`, when it is tried next; of `failed` and
+ * `delivered`, when the sender is to be told, and 0 once that is done or nobody wants to know.
  */
 export interface Standing {
   readonly state: "waiting" | "held" | "delivered" | "failed" | "dropped";
   readonly attempts: number;
   readonly due: number;
+  /** Of one that waits: when the sender is to be told that it is late, and 0 once that is done. */
+  readonly warning?: number;
+  /** Of one that is delivered: what there is to tell, `delivered` when absent. */
+  readonly success?: "relayed" | "expanded";
   /** The last answer to an attempt. */
   readonly reply?: RemoteReply;
 }
@@ -95,6 +132,11 @@ export interface Outcome {
   readonly reply: RemoteReply;
   /** The whole lane is out of reach: its other messages wait without trying. */
   readonly unreachable?: true;
+  /**
+   * Of what is delivered: it has left to a server that tells nobody (RFC 3464 `relayed`), to one that tells the sender
+   * itself (`passed on`), or to several (`expanded`). Absent: it lies in its mailbox.
+   */
+  readonly success?: "relayed" | "expanded" | "passed on";
 }
 
 /**

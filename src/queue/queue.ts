@@ -18,6 +18,7 @@ import { defaultLanes, type LaneJob, Lanes, type LaneSettings, type Learned } fr
 import { defaultRetry, isTooOld, longestWait, type RetrySettings } from "./retry.ts";
 import { isMeant, type QueueRow, rowOf, selected, type Selection } from "./selection.ts";
 import { afterAttempt, failed, isDone, isOwed } from "./standing.ts";
+import { placeOf } from "./target.ts";
 
 export interface QueueSettings {
   readonly retry: RetrySettings;
@@ -387,7 +388,7 @@ export class Queue {
     this.#parts.log("info", `recipient-${state === "waiting" ? "deferred" : state}`, {
       id,
       to: address,
-      target: target.to === "remote" ? target.address : target.path,
+      target: placeOf(target),
       attempts,
       code: reply?.code,
       enhanced: reply?.enhanced,

@@ -65,6 +65,10 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
         return await mailboxes.deliver(job, recipients);
       case "remote":
         return await toDomain(job, recipients, domainOf(target.address));
+      case "lmtp":
+        return outcomes(recipients, localReply(451, "4.3.0", "LMTP is not there yet"));
+      case "nowhere":
+        return nowhere(recipients, target.because);
       default:
         return target satisfies never;
     }
@@ -98,10 +102,23 @@ export function laneOf(target: Target): string {
       return `mailbox:${target.path}`;
     case "remote":
       return `domain:${domainOf(target.address)}`;
+    case "lmtp":
+      return `lmtp:${target.server}`;
+    case "nowhere":
+      return `nowhere:${target.because}`;
     default:
       return target satisfies never;
   }
 }
+
+/** What only has to be said. */
+function nowhere(recipients: readonly number[], because: "loop" | "expanded"): Outcome[] {
+  if (because === "loop") return outcomes(recipients, LOOP);
+  const reply = localReply(250, "2.1.5", "sent on to several addresses");
+  return outcomes(recipients, reply, "delivered").map((outcome) => ({ ...outcome, success: because }));
+}
+
+const LOOP = localReply(554, "5.4.6", "the message goes in circles: it has been forwarded for this address before");
 
 function domainOf(address: string): string {
   return address.slice(address.lastIndexOf("@") + 1).toLowerCase();

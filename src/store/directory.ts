@@ -276,7 +276,7 @@ class Walk {
   }
 
   #add(target: Target): void {
-    const key = target.to === "maildir" ? `maildir ${target.path}` : `remote ${remoteKey(target.address)}`;
+    const key = keyOf(target);
     if (!this.#targets.has(key) && this.#targets.size >= MAX_TARGETS) this.#tooMany = true;
     else if (!this.#targets.has(key)) {
       this.#targets.set(key, target);
@@ -292,6 +292,17 @@ function roleOf(address: Mailbox): "postmaster" | "abuse" | undefined {
 }
 
 /** Other people's local parts may differ by case alone (RFC 5321 §2.4), but nobody wants the same mail twice. */
-function remoteKey(address: string): string {
-  return address.toLowerCase();
+function keyOf(target: Target): string {
+  switch (target.to) {
+    case "maildir":
+      return `maildir ${target.path}`;
+    case "lmtp":
+      return `lmtp ${target.server} ${target.address.toLowerCase()}`;
+    case "remote":
+      return `remote ${target.address.toLowerCase()}`;
+    case "nowhere":
+      return `nowhere ${target.because}`;
+    default:
+      return target satisfies never;
+  }
 }
