@@ -4,27 +4,32 @@ import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import type { Host } from "./accept/connection.ts";
 import { type FailedLogins, failedLogins } from "./accept/failed_logins.ts";
-import type { Destination } from "./accept/copies.ts";
-import { Intake, type IntakeParts, type Scrutiny, TRUSTING } from "./accept/intake.ts";
+import type { Led } from "./accept/copies.ts";
+import { Intake, type IntakeParts } from "./accept/intake.ts";
 import { oneAtATime } from "./accept/one_at_a_time.ts";
 import { Policy, type PolicyParts } from "./accept/policy.ts";
+import { type Scrutiny, TRUSTING } from "./accept/scrutiny.ts";
 import { type Submission, submit, type SubmitParts } from "./accept/submit.ts";
 import type { Config } from "./config.ts";
 import { openLockouts } from "./inspection.ts";
 import type { Log } from "./log.ts";
 import type { ResolveTargets } from "./queue/bounce.ts";
+import type { RemoteReply } from "./queue/entry.ts";
 import { type Entry, Spool } from "./queue/spool.ts";
+import type { ReturnPathOf } from "./send/forward.ts";
 import { Signer } from "./send/sign.ts";
 import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
 import type { HeaderLimits } from "./smtp/headers.ts";
 import type { Reply } from "./smtp/reply.ts";
-import { Directory, domainsOf, type Found } from "./store/directory.ts";
+import { isSrs } from "./smtp/srs.ts";
+import { leading } from "./forwarding.ts";
+import { Directory } from "./store/directory.ts";
+import { domainsOf } from "./store/domains.ts";
 import { openKv } from "./store/kv.ts";
 import { Logins } from "./store/logins.ts";
 import { addressKeysOf, PeopleCache } from "./store/people_cache.ts";
 import { ScramExchange } from "./store/scram.ts";
-import type { User } from "./store/people.ts";
-import { mailFolder } from "./store/mail_folder.ts";
+import { ReturnPaths } from "./store/return_paths.ts";
 import { secret } from "./store/secrets.ts";
 import { countSent } from "./store/sent.ts";
 import type { Decision } from "./store/stories.ts";
@@ -34,6 +39,8 @@ export interface ReceptionParts {
   readonly log: Log;
   /** A message is on disk. */
   accepted(entry: Entry): void;
+  /** The same, and waits: the reply when everybody refuses it at once, and then it is gone. */
+  firstAttempt(entry: Entry): Promise<RemoteReply | undefined>;
   /** For `maildemon why`. */
   tell(decision: Decision): void;
 }
@@ -43,6 +50,9 @@ export interface Reception {
   readonly spool: Spool;
   /** Where mail for an address goes; none when it is one of ours that does not exist. */
   readonly resolveTargets: ResolveTargets;
+  readonly returnPathOf: ReturnPathOf;
+  /** Signature lines for mail of this domain; empty when it is not ours. */
+  readonly sign: IntakeParts["sign"];
   /** Decides for one connection. */
   hostFor(caller: Caller, scrutiny: Scrutiny): Host;
   /** Takes a message from a program on this machine. Rejects with NotSent. */
@@ -56,9 +66,10 @@ const LONG = 1 << 18;
 /** Rejects, with nothing left open, when a part cannot be opened. */
 export async function openReception(
   config: Config,
-  { log, accepted, tell }: ReceptionParts,
+  receptionParts: ReceptionParts,
   certificates?: Certificates,
 ): Promise<Reception> {
+  const { log } = receptionParts;
   const kv = await openKv({ store: config.store, ...(config.kv !== undefined && { kv: config.kv }) });
   const closers: (() => void | Promise<void>)[] = [() => kv.close()];
   const close = async () => {
@@ -71,9 +82,9 @@ export async function openReception(
     closers.push(() => spool.close());
     const signer = new Signer(config.dkim);
     closers.push(() => signer.close());
-    const parts = { kv, people, log, accepted, tell, draft: () => spool.draft(), sign: signing(signer) };
+    const parts = { ...receptionParts, kv, people, draft: () => spool.draft(), sign: signing(signer) };
     const door = await openDoor(config, parts, certificates);
-    return { ...door, kv, spool, submit: submitting(config, people, door), close };
+    return { ...door, kv, spool, sign: parts.sign, submit: submitting(config, people, door), close };
   } catch (error) {
     await close();
     throw error;
@@ -81,7 +92,7 @@ export async function openReception(
 }
 
 /** Where mail comes in: everything that decides about it, and nothing that keeps it. */
-export type Door = Pick<Reception, "hostFor" | "resolveTargets">;
+export type Door = Pick<Reception, "hostFor" | "resolveTargets" | "returnPathOf">;
 
 export interface DoorParts extends ReceptionParts {
   readonly kv: Deno.Kv;
@@ -91,34 +102,57 @@ export interface DoorParts extends ReceptionParts {
 }
 
 export async function openDoor(config: Config, parts: DoorParts, certificates?: Certificates): Promise<Door> {
-  const { people, log, tell } = parts;
-  const domains = domainsOf(config.domains);
-  const directory = new Directory(people, { store: config.store });
-  const resolve = async (address: Mailbox) => {
-    const found = await directory.resolve(address, domains);
-    if (!found.known) return undefined;
-    for (const missing of found.missing) log("warning", "target-missing", { address: addressKey(address), missing });
-    return destinations(config, address, found);
+  const { kv, people, log, tell } = parts;
+  const domains = domainsOf(config.domains), ours = domains.map(({ name }) => name);
+  const directory = new Directory(people, { store: config.store }), returnPaths = new ReturnPaths(kv);
+  const sendsAs: PolicyParts["sendsAs"] = async (login, from) => {
+    if (await people.maySendAs(login, from)) return "own";
+    return await people.isEnabled(login) && await directory.isAliasOf(from, login, domains) ? "alias" : undefined;
   };
-  const intake = intakeParts(config, parts);
+  const resolve: PolicyParts["resolve"] = async (address, isBounce) => {
+    if (isSrs(address)) return isBounce ? await returned(address) : "bounces only";
+    const found = await directory.resolve(address, domains);
+    if (!found.known) return found.reason;
+    for (const missing of found.missing) log("warning", "target-missing", { address: addressKey(address), missing });
+    return leading(config, address, found);
+  };
+  const returned = async (address: Mailbox): Promise<Led | "forged" | "expired"> => {
+    const back = await returnPaths.senderOf(address);
+    if (back.to === "nobody") return back.because;
+    const as = `postmaster@${address.domain}`;
+    return {
+      destinations: [{ target: { to: "remote", address: formatMailbox(back.to), forward: { as } } }],
+      users: [],
+    };
+  };
+  const intake = intakeParts(config, parts, sendsAs);
   const policy: PolicyParts = {
     hostname: config.hostname,
     greeting: config.greeting,
-    domains: domains.map(({ name }) => name),
+    domains: ours,
     resolve,
-    maySendAs: intake.maySendAs,
+    sendsAs,
+    hasUnsubscribed: () => Promise.resolve(false),
     tell,
-    ...loginParts(config, parts, await secret(parts.kv, "scram"), certificates),
+    ...loginParts(config, parts, await secret(kv, "scram"), certificates),
   };
   return {
     async resolveTargets(address) {
       const mailbox = parseMailbox(address);
       if (mailbox === undefined) return [];
-      if (!policy.domains.includes(mailbox.domain)) return [{ to: "remote", address: formatMailbox(mailbox) }];
-      return (await resolve(mailbox))?.map(({ target }) => target) ?? [];
+      if (!ours.includes(mailbox.domain)) return [{ to: "remote", address: formatMailbox(mailbox) }];
+      const led = await resolve(mailbox, true);
+      return typeof led === "string" ? [] : led.destinations.map(({ target }) => target);
     },
+    // SPF lets us send for our own domains anyway.
+    returnPathOf: async (sender, as) =>
+      sender === "" || ours.includes(domainOf(sender)) ? sender : await returnPaths.of(sender, domainOf(as)),
     hostFor: (caller, scrutiny) => new Policy(policy, caller, scrutiny, new Intake(intake, caller, scrutiny)),
   };
+}
+
+function domainOf(address: string): string {
+  return address.slice(address.lastIndexOf("@") + 1);
 }
 
 /** Takes messages from programs on this machine. */
@@ -134,40 +168,20 @@ function submitting(config: Config, people: PeopleCache, { hostFor }: Door): Rec
   return (submission) => submit(submission, parts);
 }
 
-/**
- * The targets of an address, each with what is held against mail for it. Whoever has a mailbox here has his junk beside
- * it, and once; who forwards all his mail has it where his mailbox would be. What an alias leads to outside is nobody's,
- * so its junk is the postmaster's: whoever writes must not be able to choose a folder.
- */
-function destinations(
-  config: Config,
-  { domain }: Mailbox,
-  { targets, owners }: Pick<Found, "targets" | "owners">,
-): Destination[] {
-  const { spam_limit, spam_times } = config.checks, postmaster = { local: "postmaster", domain };
-  const mailboxes = new Map<User | undefined, string>();
-  for (const target of targets) {
-    const owner = owners.get(target);
-    if (target.to === "maildir" && !mailboxes.has(owner)) mailboxes.set(owner, target.path);
-  }
-  return targets.map((target) => {
-    const owner = owners.get(target), home = owner && parseMailbox(owner.address);
-    const path = mailboxes.get(owner) ?? join(config.store, "mail", mailFolder(home ?? postmaster));
-    // Maildir++: a folder of the mailbox begins with a dot.
-    const junk = { to: "maildir", path: join(path, ".Junk") } as const;
-    return { target, spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk } };
-  });
-}
-
-function intakeParts(config: Config, { kv, people, log, accepted, draft, sign }: DoorParts): IntakeParts {
+function intakeParts(config: Config, parts: DoorParts, sendsAs: IntakeParts["sendsAs"]): IntakeParts {
+  const { kv, people, log, accepted, firstAttempt, draft, sign } = parts;
   return {
     hostname: config.hostname,
     limits: { ...headerLimits(config), maxHops: config.limits.max_hops },
     log,
     draft,
     accepted,
+    firstAttempt,
     sign,
-    maySendAs: (login, from) => people.maySendAs(login, from),
+    sendsAs,
+    addressesOf: (login) => people.addressesOf(login),
+    unsubscribe: () => Promise.resolve(),
+    callsForUnsubscribed: false,
     countSent: async (login, recipients) => {
       const mailbox = parseMailbox(login);
       const user = mailbox && await people.user(mailbox);

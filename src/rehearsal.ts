@@ -35,6 +35,7 @@ export async function rehearse(config: Config, { ip, helo, from, to, message }: 
       people,
       log: silent,
       accepted: () => {},
+      firstAttempt: () => Promise.resolve(undefined),
       tell: (decision) => void told.push(decision),
       draft: () => forgetful(message),
       sign: () => Promise.resolve(""),

@@ -7,17 +7,16 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import { Connection } from "./accept/connection.ts";
-import { TRUSTING } from "./accept/intake.ts";
 import { type Connect, Guests, Listener } from "./accept/listener.ts";
+import { prepend } from "./accept/originate.ts";
+import { TRUSTING } from "./accept/scrutiny.ts";
 import type { Config } from "./config.ts";
-import type { Resolver } from "./dns/resolver.ts";
 import type { Log } from "./log.ts";
-import { bounceMaker, type ResolveTargets } from "./queue/bounce.ts";
+import { bounceMaker } from "./queue/bounce.ts";
 import { defaultQueue, Queue } from "./queue/queue.ts";
-import type { Spool } from "./queue/spool.ts";
 import { type Inspection, openDns, openInspection, openStories } from "./inspection.ts";
 import { openReception, type Reception } from "./reception.ts";
-import { type Delivery, laneOf, openDelivery } from "./send/deliver.ts";
+import { type Delivery, type DeliveryParts, laneOf, openDelivery } from "./send/deliver.ts";
 import { parseNetwork } from "./smtp/network.ts";
 import { Session } from "./smtp/session.ts";
 import { Control } from "./status/control.ts";
@@ -31,6 +30,9 @@ import { VERSION } from "./version.ts";
 
 /** When the server stops: milliseconds for messages that are arriving, for deliveries, and for the last QUITs. */
 const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000, QUIT_PATIENCE = 2_000;
+
+/** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
+const LIVE_PATIENCE = 45_000;
 
 export interface Running {
   readonly listeners: readonly { readonly kind: string; readonly host: string; readonly port: number }[];
@@ -81,6 +83,7 @@ async function open(
     await openReception(config, {
       log,
       accepted: (entry) => queue.accepted(entry),
+      firstAttempt: (entry) => queue.firstAttempt(entry, LIVE_PATIENCE),
       tell: (decision) => told(decision, stories, log),
     }, certificates),
     (reception) => reception.close(),
@@ -90,8 +93,11 @@ async function open(
     await openInspection(config, { kv: reception.kv, dns, log, as: "server" }),
     (inspection) => inspection.close(),
   );
-  const delivery = opened(openSending(config, dns, log), (delivery) => within(QUIT_PATIENCE, delivery.close()));
-  const queue: Queue = openQueue(config, reception.spool, delivery, log, reception.resolveTargets);
+  const delivery = opened(
+    openSending(config, { dns, log, returnPathOf: reception.returnPathOf }),
+    (delivery) => within(QUIT_PATIENCE, delivery.close()),
+  );
+  const queue: Queue = openQueue(config, reception, delivery, log);
   const handlers = queueHandlers(queue).set("send", sendHandler(reception));
   opened(
     await Control.open({ store: config.store, handlers, log, maxSize: config.limits.max_message_size }),
@@ -185,7 +191,7 @@ function connecting(
   };
 }
 
-function openSending(config: Config, dns: Resolver, log: Log): Delivery {
+function openSending(config: Config, parts: Omit<DeliveryParts, "ownAddresses">): Delivery {
   const { outbound } = config;
   const credentials = (user: string | undefined, file: string | undefined) =>
     user === undefined || file === undefined ? {} : { credentials: { user, password: config.secrets.get(file) ?? "" } };
@@ -215,16 +221,19 @@ function openSending(config: Config, dns: Resolver, log: Log): Delivery {
         quit: 10_000,
       },
     },
-  }, { dns, log, ownAddresses });
+  }, { ...parts, ownAddresses });
 }
 
 function ownAddresses(): readonly string[] {
   return Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
 }
 
-function openQueue(config: Config, spool: Spool, delivery: Delivery, log: Log, resolveTargets: ResolveTargets): Queue {
-  const { outbound } = config;
-  const postmaster = `postmaster@${config.domains[0]?.name ?? config.hostname}`;
+function openQueue(config: Config, { spool, ...reception }: Reception, delivery: Delivery, log: Log): Queue {
+  const { hostname, outbound } = config, domain = config.domains[0]?.name ?? hostname;
+  const bounce = bounceMaker(
+    { hostname, postmaster: `postmaster@${domain}`, giveUpAfter: outbound.give_up_after },
+    reception.resolveTargets,
+  );
   return new Queue({
     ...defaultQueue,
     retry: {
@@ -233,6 +242,7 @@ function openQueue(config: Config, spool: Spool, delivery: Delivery, log: Log, r
       giveUpAfter: outbound.give_up_after,
       leastAttempts: outbound.min_attempts,
     },
+    warnAfter: outbound.warn_after,
     lanes: {
       ...defaultQueue.lanes,
       concurrency: outbound.concurrency,
@@ -245,7 +255,16 @@ function openQueue(config: Config, spool: Spool, delivery: Delivery, log: Log, r
     spool,
     deliver: delivery.deliver,
     laneOf,
-    makeBounce: bounceMaker({ hostname: config.hostname, postmaster }, resolveTargets),
+    // Who asks others to refuse what is not signed (DMARC) has to sign this too: SPF knows no sender here.
+    makeBounce: async (...about) => {
+      const made = await bounce(...about);
+      if (made === undefined) return undefined;
+      const { message } = made;
+      return {
+        ...made,
+        message: prepend(await reception.sign(domain, message.length, () => Promise.resolve(message)), message),
+      };
+    },
     log,
   });
 }

@@ -81,7 +81,14 @@ Deno.test("configuration fills in defaults: bytes, milliseconds, absolute paths,
   assert.equal(config.store, "/var/lib/maildemon");
   assert.equal(config.kv, undefined);
   assert.deepEqual(config.domains, [
-    { name: "example.com", catch_all: undefined, default_forward: undefined, dkim: [] },
+    {
+      name: "example.com",
+      catch_all: undefined,
+      default_forward: undefined,
+      forward: "transparent",
+      forward_live: false,
+      dkim: [],
+    },
   ]);
   assert.deepEqual(config.listeners, [
     { address: { hostname: "::", port: 25 }, kind: "mx", proxy_protocol_from: [] },

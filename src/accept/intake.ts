@@ -3,22 +3,25 @@
  * Only when body and envelope are on disk does it say 250.
  */
 
-import type { Message } from "../check/message.ts";
-import type { Judged } from "../check/scrutiny.ts";
 import { receivedLine } from "../check/trace.ts";
 import type { Log } from "../log.ts";
-import type { Content, Envelope, Recipient, Source } from "../queue/entry.ts";
+import type { Content, Envelope, RemoteReply, Source } from "../queue/entry.ts";
 import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
-import type { Sender } from "../smtp/command.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
-import { type Header, type HeaderLimits, readHeader, withoutFields } from "../smtp/headers.ts";
+import { type Header, readHeader, withoutFields } from "../smtp/headers.ts";
 import { because, type Reply, reply } from "../smtp/reply.ts";
-import type { Step } from "../store/stories.ts";
+import { isSameAddress, tellingFields } from "./alias_sender.ts";
 import type { Caller } from "./caller.ts";
 import { type Accepted, eachTargetOnce } from "./copies.ts";
 import { HEADER_REFUSALS } from "./header_refusals.ts";
+import { liveSetting, refusedLive } from "./live_forward.ts";
+import { endingLoops, isLoop, LOOP } from "./loops.ts";
+import { closed, isCut, sizeWith, wholeWith } from "./message_bytes.ts";
 import { complete, isMailbox, originator, prepend, refuseStranger } from "./originate.ts";
+import type { Scrutiny } from "./scrutiny.ts";
+import { asksToUnsubscribe } from "./unsubscribing.ts";
+import { type VersionParts, versionsOf } from "./versions.ts";
 
 /** What intake needs of the journal (`queue/spool`). */
 export interface Draft {
@@ -33,55 +36,52 @@ export interface Draft {
   discard(): void;
 }
 
-export interface IntakeParts {
+export interface IntakeParts extends VersionParts {
   readonly hostname: string;
-  readonly limits: HeaderLimits & { readonly maxHops: number };
+  readonly limits: VersionParts["limits"] & { readonly maxHops: number };
   readonly log: Log;
   draft(): Draft;
   /** The message is on disk: it may be tried. */
   accepted(entry: Entry): void;
-  /** True when the user may write as this address. */
-  maySendAs(login: string, from: Mailbox): Promise<boolean>;
+  /** The same, and waits for what becomes of it: the reply when everybody refuses it, and then it is gone. */
+  firstAttempt(entry: Entry): Promise<RemoteReply | undefined>;
+  /** As what the user may write from this address: one of his own, an alias that leads to him, or not at all. */
+  sendsAs(login: string, from: Mailbox): Promise<"own" | "alias" | undefined>;
+  /** All own addresses of the user, as `addressKey`s. */
+  addressesOf(login: string): Promise<readonly string[]>;
   /** Counts recipients against the user's limit of the day; false when it is reached. Fewer than none are given back. */
   countSent(login: string, recipients: number): Promise<boolean>;
-  /** Signature lines for mail of this domain; empty when it is not ours. */
-  sign(domain: string, size: number, read: () => Promise<Uint8Array>): Promise<string>;
+  /** Puts somebody on the lists of these users. Rejects when that cannot be kept. */
+  unsubscribe(address: Mailbox, users: readonly string[], id: string): Promise<void>;
+  /** Somebody is called for each who unsubscribes: then the message itself need not be delivered. */
+  readonly callsForUnsubscribed: boolean;
 }
 
-/** Looks at what comes from outside (`check/scrutiny`). Undefined: nothing against it. */
-export interface Scrutiny {
-  arrives(): Promise<{ readonly refusal?: Reply; /** Milliseconds that the greeting waits. */ readonly delay: number }>;
-  hello(hello: Hello): Promise<Reply | undefined>;
-  sender(sender: Sender, hello: Hello): Promise<Reply | undefined>;
-  unknownRecipient(): void;
-  message(message: Message): Promise<Judged>;
-  /** The message is ours. */
-  accepted(): void;
-  /** What was found so far. */
-  steps(): readonly Step[];
-  ended(protocolErrors: number): void;
-}
-
-/** Mail of our own users is not looked at like that of strangers. */
-export const TRUSTING: Scrutiny = {
-  arrives: () => Promise.resolve({ delay: 0 }),
-  hello: () => Promise.resolve(undefined),
-  sender: () => Promise.resolve(undefined),
-  unknownRecipient: () => {},
-  message: () => Promise.resolve({ score: -Infinity, trace: "", foreign: [] }),
-  accepted: () => {},
-  steps: () => [],
-  ended: () => {},
-};
-
-/** The beginning of a message as it will be stored, the trace fields that go on top of it, and its spam score. */
+/** A message as it will be stored. */
 interface Prepared {
+  /** Its beginning, and the trace fields that go on top of it. */
   readonly start: Uint8Array;
   readonly trace: string;
   readonly score: number;
+  /** Instead of the sender of the transaction. */
+  readonly sender?: string;
+  readonly isBelieved: boolean;
+  readonly diesForwarded: boolean;
+  /** Who has certainly written it. */
+  readonly author?: Mailbox;
 }
 
-const LF = 10;
+/** What is done with one message. */
+interface Work {
+  readonly draft: Draft;
+  readonly header: Header;
+  readonly transaction: Transaction;
+  readonly hello: Hello;
+  readonly accepted: readonly Accepted[];
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
 const TOO_MANY_HOPS = reply(554, "5.4.6", "Too many hops: this message goes in circles");
 const STORE_FAILED = reply(452, "4.3.1", "Cannot store the message now: try again later");
 const SIGNING_FAILED = reply(451, "4.3.0", "Cannot sign the message now: try again later");
@@ -120,50 +120,72 @@ export class Intake {
     }
   }
 
-  async #take(draft: Draft, transaction: Transaction, hello: Hello, accepted: readonly Accepted[]): Promise<Reply> {
+  async #take(draft: Draft, transaction: Transaction, hello: Hello, everybody: readonly Accepted[]): Promise<Reply> {
     const header = readHeader(draft.start, this.#parts.limits);
     if (typeof header === "string") return HEADER_REFUSALS[header];
     if (draft.size > draft.start.length && isCut(draft.start, header)) return HEADER_REFUSALS["too large"];
     const hops = header.fields.reduce((count, { name }) => name === "received" ? count + 1 : count, 0);
     if (hops > this.#parts.limits.maxHops) return because(TOO_MANY_HOPS, "hops", `${hops} hops`, "limits.max_hops");
+    const accepted = endingLoops(everybody, draft.start, header);
+    if (accepted.every(isLoop)) return LOOP;
 
-    const { user } = this.#caller;
-    const at = Date.now();
-    const trace = this.#trace(draft, transaction, hello, accepted, at);
-    const prepared = user === undefined
-      ? await this.#fromOutside(draft, header, { trace, transaction, hello, accepted })
-      : await this.#fromUser(user, draft, header, at);
+    const work: Work = { draft, header, transaction, hello, accepted, at: Date.now() };
+    const { user } = this.#caller, trace = this.#trace(work);
+    const prepared = user === undefined ? await this.#fromOutside(work, trace) : await this.#fromUser(user, work);
     if (!("start" in prepared)) return prepared;
-    const recipients = eachTargetOnce(accepted, prepared.score);
+    const left = await this.#withoutUnsubscribing(work, prepared);
+    // Its queue id is the name of its story, and all there is of it.
+    if (left.length === 0) return reply(250, "2.0.0", `Unsubscribed as ${draft.id}`);
+    return await this.#store({ ...work, accepted: left }, { ...prepared, trace: trace + prepared.trace });
+  }
+
+  async #store(work: Work, prepared: Prepared): Promise<Reply> {
+    const { draft, transaction, accepted } = work, { user } = this.#caller;
+    const copies = eachTargetOnce(accepted, prepared.score);
     // A message that leads nowhere would be done at once, and lost: never answer 250 to it.
-    if (recipients.length === 0) throw new Error(`nobody is to get ${draft.id}`);
+    if (copies.length === 0) throw new Error(`nobody is to get ${draft.id}`);
+    const isBounce = transaction.sender.path === null;
+    const made = await this.#signed(
+      draft,
+      () => versionsOf(copies, { ...prepared, arrived: draft, isBounce }, this.#parts),
+    );
+    if (made === undefined) return SIGNING_FAILED;
     if (user !== undefined && !await this.#parts.countSent(user, accepted.length)) return LIMIT_REACHED;
-    const envelope = envelopeOf(transaction, recipients, this.#source(), at);
+    const envelope: Envelope = {
+      ...this.#envelope(work, prepared),
+      recipients: made.recipients,
+      ...(made.versions.length > 0 && { versions: made.versions }),
+    };
     let entry: Entry;
+    const { size, id } = draft;
     try {
-      entry = await draft.commit(envelope, prepend(trace + prepared.trace, prepared.start));
+      entry = await draft.commit(envelope, prepend(prepared.trace, prepared.start));
     } catch (error) {
-      this.#log("error", "store-failed", {
-        id: draft.id,
-        error: error instanceof Error ? error.message : String(error),
-      });
+      this.#log("error", "store-failed", { id, error: reasonOf(error) });
       // What was not taken must not use up the day: the client will come again with it.
       if (user !== undefined) await this.#parts.countSent(user, -accepted.length).catch(() => false);
       return STORE_FAILED;
     }
-    const { size, id } = draft;
-    try {
-      this.#parts.accepted(entry);
-    } catch (error) {
-      // It is on disk and ours, and the next start will find it: any other answer than 250 would bring a second one.
-      this.#log("error", "queue-failed", { id, error: error instanceof Error ? error.message : String(error) });
-    }
+    const live = user === undefined ? liveSetting(copies) : undefined;
+    const refusal = await this.#offer(entry, live !== undefined);
+    if (refusal !== undefined) return refusedLive(refusal, copies, live ?? "");
     if (user === undefined) this.#scrutiny.accepted();
     this.#log("info", "message-queued", { id, from: envelope.sender, recipients: accepted.length, size, user });
     return reply(250, "2.0.0", `Queued as ${id}`);
   }
 
-  #trace(draft: Draft, { sender }: Transaction, hello: Hello, accepted: readonly Accepted[], at: number): string {
+  /** To the queue. It is on disk and ours, and the next start will find it: nothing that goes wrong here is a refusal. */
+  async #offer(entry: Entry, live: boolean): Promise<RemoteReply | undefined> {
+    try {
+      if (live) return await this.#parts.firstAttempt(entry);
+      this.#parts.accepted(entry);
+    } catch (error) {
+      this.#log("error", "queue-failed", { id: entry.id, error: reasonOf(error) });
+    }
+    return undefined;
+  }
+
+  #trace({ draft, transaction: { sender }, hello, accepted, at }: Work): string {
     const { host, tls, user } = this.#caller, [only, ...others] = accepted;
     return receivedLine({
       hello,
@@ -178,68 +200,89 @@ export class Intake {
     });
   }
 
-  async #fromOutside(
-    draft: Draft,
-    header: Header,
-    { trace, transaction: { sender: { path } }, hello, accepted }: {
-      readonly trace: string;
-      readonly transaction: Transaction;
-      readonly hello: Hello;
-      readonly accepted: readonly Accepted[];
-    },
-  ): Promise<Prepared | Reply> {
-    const { id, start, size } = draft;
+  async #fromOutside(work: Work, received: string): Promise<Prepared | Reply> {
+    const { draft: { id, start, size }, draft, header, transaction, hello, accepted } = work;
+    const { sender: { path } } = transaction;
     const judged = await this.#scrutiny.message({
       id,
       start,
       header,
       size,
-      read: () => wholeOf(draft, start, size),
-      received: trace,
+      read: () => wholeWith(draft, start),
+      received,
       sender: path === null ? "" : formatMailbox(path),
       hello: hello.name,
       recipients: accepted.map(({ address, destinations }) => ({
         address,
         limits: destinations.flatMap(({ spam }) => spam ?? []),
       })),
+      isForwarded: accepted.some(({ destinations }) => destinations.some(({ target }) => target.to === "remote")),
     });
     if (judged.refusal) return judged.refusal;
-    const { score } = judged, kept = withoutFields(start, judged.foreign);
+    const kept = withoutFields(start, judged.foreign);
     return {
+      ...judged,
       start: header.closed ? kept : closed(kept, header.end - start.length + kept.length),
-      trace: judged.trace,
-      score,
     };
   }
 
-  async #fromUser(
-    user: string,
-    draft: Draft,
-    header: Header,
-    at: number,
-  ): Promise<Prepared | Reply> {
+  async #fromUser(user: string, { draft, header, transaction: { sender }, at }: Work): Promise<Prepared | Reply> {
     const from = originator(draft.start, header);
     if (!isMailbox(from)) return from;
-    const may = await this.#parts.maySendAs(user, from);
-    const refusal = refuseStranger(from, () => may);
-    if (refusal) return refusal;
-    const completed = complete(draft.start, header, { id: draft.id, domain: from.domain, at });
+    const as = await this.#parts.sendsAs(user, from);
+    if (as === undefined) return refuseStranger(from);
+    const others = as === "alias" ? await this.#parts.addressesOf(user) : [];
+    const telling = tellingFields(draft.start, header, others);
+    const start = complete(draft.start, header, telling, { id: draft.id, domain: from.domain, at });
+    const isElse = as === "alias" && sender.path !== null && !isSameAddress(sender.path, from);
+    const signature = await this.#signed(
+      draft,
+      () => this.#parts.sign(from.domain, sizeWith(draft, start), () => wholeWith(draft, start)),
+    );
+    if (signature === undefined) return SIGNING_FAILED;
+    return {
+      start,
+      trace: signature,
+      score: -Infinity,
+      ...(isElse && { sender: formatMailbox(from) }),
+      isBelieved: true,
+      diesForwarded: false,
+      author: from,
+    };
+  }
+
+  /** What signing gives; undefined when it failed: then the message must not leave. */
+  async #signed<T>({ id }: Draft, sign: () => Promise<T>): Promise<T | undefined> {
     try {
-      const size = draft.size - draft.start.length + completed.length;
-      const signature = await this.#parts.sign(from.domain, size, () => wholeOf(draft, completed, size));
-      return { start: completed, trace: signature, score: -Infinity };
+      return await sign();
     } catch (error) {
-      this.#log("error", "signing-failed", {
-        id: draft.id,
-        error: error instanceof Error ? error.message : String(error),
-      });
-      return SIGNING_FAILED;
+      this.#log("error", "signing-failed", { id, error: reasonOf(error) });
+      return undefined;
     }
   }
 
-  #source(): Source {
+  /** Those recipients who still get it. */
+  async #withoutUnsubscribing({ draft, header, accepted }: Work, { author }: Prepared): Promise<readonly Accepted[]> {
+    if (author === undefined || !asksToUnsubscribe(draft.start, header)) return accepted;
+    const users = [...new Set(accepted.flatMap(({ users }) => users))];
+    if (users.length === 0) return accepted;
+    await this.#parts.unsubscribe(author, users, draft.id);
+    this.#log("info", "unsubscribed", { id: draft.id, address: formatMailbox(author), users: users.join(" ") });
+    return this.#parts.callsForUnsubscribed ? accepted.filter(({ users }) => users.length === 0) : accepted;
+  }
+
+  #envelope({ transaction: { sender }, at }: Work, prepared: Prepared): Omit<Envelope, "recipients"> {
     const { kind, host, user } = this.#caller;
-    return { by: kind, host, ...(user !== undefined && { user }) };
+    return {
+      sender: prepared.sender ?? (sender.path === null ? "" : formatMailbox(sender.path)),
+      body: sender.body,
+      smtputf8: sender.smtputf8,
+      ...(sender.ret && { ret: sender.ret }),
+      ...(sender.envid !== undefined && { envid: sender.envid }),
+      source: { by: kind, host, ...(user !== undefined && { user }) } satisfies Source,
+      arrived: at,
+      ...(!prepared.isBelieved && { believed: false }),
+    };
   }
 
   #log(level: "info" | "error", event: string, fields: Record<string, string | number | undefined>): void {
@@ -247,46 +290,6 @@ export class Intake {
   }
 }
 
-function envelopeOf({ sender }: Transaction, recipients: readonly Recipient[], source: Source, at: number): Envelope {
-  return {
-    sender: sender.path === null ? "" : formatMailbox(sender.path),
-    recipients,
-    body: sender.body,
-    smtputf8: sender.smtputf8,
-    ...(sender.ret && { ret: sender.ret }),
-    ...(sender.envid !== undefined && { envid: sender.envid }),
-    source,
-    arrived: at,
-  };
-}
-
-/** Whether the header goes on behind `start`. A name that was cut before its colon looks like a line that is no field. */
-function isCut(start: Uint8Array, { end, closed }: Header): boolean {
-  return end === start.length || (!closed && !start.includes(LF, end));
-}
-
-/**
- * Where our header ends with a line that is no field, others may read on, and find there what was not looked at: an
- * empty line ends it for everybody. So does text without any header, which our trace lines would run into.
- */
-function closed(start: Uint8Array, end: number): Uint8Array {
-  const rest = prepend("\r\n", start.subarray(end)), all = new Uint8Array(end + rest.length);
-  all.set(start.subarray(0, end));
-  all.set(rest, end);
-  return all;
-}
-
-/** The message with its completed beginning, in one piece. */
-async function wholeOf(draft: Draft, start: Uint8Array, size: number): Promise<Uint8Array> {
-  if (draft.size === draft.start.length) return start;
-  const whole = new Uint8Array(size);
-  whole.set(start);
-  let skip = draft.start.length, at = start.length;
-  for await (const piece of draft.content().pieces()) {
-    const rest = piece.subarray(Math.min(skip, piece.length));
-    skip -= piece.length - rest.length;
-    whole.set(rest, at);
-    at += rest.length;
-  }
-  return whole;
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -4,7 +4,7 @@
 
 import { formatDate } from "../check/trace.ts";
 import { addressKey, type Mailbox } from "../smtp/address.ts";
-import { type Header, valueOf, withoutFields } from "../smtp/headers.ts";
+import { type Field, type Header, valueOf, withoutFields } from "../smtp/headers.ts";
 import { parseAddressList } from "../smtp/originator.ts";
 import { type Reply, reply } from "../smtp/reply.ts";
 
@@ -26,23 +26,24 @@ export function isMailbox(found: Mailbox | Reply): found is Mailbox {
   return "local" in found;
 }
 
-/** 550 unless the user may write as this address. `mayUse` compares without regard to case and tag. */
-export function refuseStranger(from: Mailbox, mayUse: (from: Mailbox) => boolean): Reply | undefined {
-  if (mayUse(from)) return undefined;
+/** Who may not write as this address. */
+export function refuseStranger(from: Mailbox): Reply {
   return reply(550, "5.7.1", `From is ${addressKey(from)}, which is not one of your addresses`);
 }
 
-/** The beginning of the message with `Bcc` taken out and a missing `Date` and `Message-ID` added. */
+/** The beginning of the message with `Bcc` and `telling` taken out and a missing `Date` and `Message-ID` added. */
 export function complete(
   start: Uint8Array,
   header: Header,
+  telling: readonly Field[],
   facts: { readonly id: string; readonly domain: string; readonly at: number },
 ): Uint8Array {
   const names = new Set(header.fields.map(({ name }) => name));
   let added = "";
   if (!names.has("date")) added += `Date: ${formatDate(facts.at)}\r\n`;
   if (!names.has("message-id")) added += `Message-ID: <${facts.id}@${facts.domain}>\r\n`;
-  const kept = withoutFields(start, header.fields.filter(({ name }) => name === "bcc" || name === "resent-bcc"));
+  const isOut = (field: Field) => field.name === "bcc" || field.name === "resent-bcc" || telling.includes(field);
+  const kept = withoutFields(start, header.fields.filter(isOut));
   return added === "" ? kept : prepend(added, kept);
 }
 

@@ -11,8 +11,10 @@ import type { Decision } from "../store/stories.ts";
 import type { Caller } from "./caller.ts";
 import type { Host } from "./connection.ts";
 import type { FailedLogins } from "./failed_logins.ts";
-import type { Accepted, Destination } from "./copies.ts";
-import type { Intake, Scrutiny } from "./intake.ts";
+import type { Accepted, Led } from "./copies.ts";
+import type { Intake } from "./intake.ts";
+import { refuseRecipient, type Unreachable } from "./recipient_refusals.ts";
+import type { Scrutiny } from "./scrutiny.ts";
 
 /** One SCRAM exchange (`store/scram`). */
 export interface ScramDialog {
@@ -26,11 +28,14 @@ export interface PolicyParts extends FailedLogins {
   readonly greeting: string;
   /** Our domains, in the order of the configuration. */
   readonly domains: readonly string[];
-  /** What an address of ours leads to; undefined when there is no such address. */
-  resolve(address: Mailbox): Promise<readonly Destination[] | undefined>;
+  /** What an address of ours leads to, or why it leads nowhere. `isBounce`: for a message with the null sender. */
+  resolve(address: Mailbox, isBounce: boolean): Promise<Led | Unreachable>;
   verifyPassword(login: string, password: string): Promise<Verified>;
   scram(mechanism: Exchange["mechanism"], caller: Caller): ScramDialog;
-  maySendAs(login: string, from: Mailbox): Promise<boolean>;
+  /** Undefined: the user may not send as this address. */
+  sendsAs(login: string, from: Mailbox): Promise<"own" | "alias" | undefined>;
+  /** Whether somebody has asked not to get mail of this user any more. */
+  hasUnsubscribed(login: string, address: Mailbox): Promise<boolean>;
   /** For `maildemon why`. */
   tell(decision: Decision): void;
 }
@@ -47,7 +52,7 @@ const WRONG_CREDENTIALS = reply(535, "5.7.8", "User name or password is wrong");
 const LOCKED_OUT = reply(421, "4.7.0", "Too many failed logins from your address: try again later");
 const LOGINS_BUSY = reply(454, "4.7.0", "Too many are signing in: try again in a minute");
 const MALFORMED = reply(501, "5.5.2", "That is not a SCRAM message");
-const UNKNOWN = reply(550, "5.1.1", "No such address here");
+const UNSUBSCRIBED = reply(550, "5.7.1", "recipient has unsubscribed");
 const NO_RELAY = reply(550, "5.7.1", "We take no mail for this domain from strangers");
 
 export class Policy implements Host {
@@ -56,7 +61,7 @@ export class Policy implements Host {
   readonly #scrutiny: Scrutiny;
   readonly #intake: Intake;
   /** What the recipients of the present transaction lead to. */
-  readonly #targets = new Map<RecipientLine, readonly Destination[]>();
+  readonly #targets = new Map<RecipientLine, Led>();
   #hello: Hello | undefined;
   #scram: ScramDialog | undefined;
   /** Who begins the exchange, as the client writes it; and the user, once the exchange has proved it. */
@@ -103,7 +108,7 @@ export class Policy implements Host {
       case "sender":
         return await this.#sender(question.sender, question.hello);
       case "recipient":
-        return await this.#recipient(question.recipient);
+        return await this.#recipient(question.recipient, question.transaction.sender);
       case "message":
         return await this.#message(question.transaction, question.hello);
       default:
@@ -126,7 +131,7 @@ export class Policy implements Host {
     const transaction = "transaction" in question ? question.transaction : undefined;
     const sender = transaction?.sender ?? ("sender" in question ? question.sender : undefined);
     const recipients = question.about === "recipient" ? [question.recipient] : transaction?.recipients ?? [];
-    const queued = isPositive(said) ? /^Queued as (\S+)$/.exec(said.lines[0] ?? "")?.[1] : undefined;
+    const queued = isPositive(said) ? /^(?:Queued|Unsubscribed) as (\S+)$/.exec(said.lines[0] ?? "")?.[1] : undefined;
     const reply = formatReply(said).trim(), { rule, found, setting } = said.because ?? {};
     this.#parts.tell({
       connection: id,
@@ -223,7 +228,9 @@ export class Policy implements Host {
     this.#targets.clear();
     const { user } = this.#caller;
     if (user === undefined) return (await this.#scrutiny.sender(sender, hello)) ?? SENDER_OK;
-    if (sender.path === null || await this.#parts.maySendAs(user, sender.path)) return SENDER_OK;
+    if (sender.path === null || await this.#parts.sendsAs(user, sender.path) !== undefined) {
+      return SENDER_OK;
+    }
     const from = formatMailbox(sender.path);
     return because(
       reply(553, "5.7.1", `${from} is not one of your addresses`),
@@ -232,31 +239,34 @@ export class Policy implements Host {
     );
   }
 
-  async #recipient(recipient: RecipientLine): Promise<Reply> {
-    const { path } = recipient;
+  async #recipient(recipient: RecipientLine, sender: Sender): Promise<Reply> {
+    const { path } = recipient, { user } = this.#caller;
     const mailbox = path === "postmaster" ? { local: path, domain: this.#firstDomain } : path;
     const index = this.#parts.domains.indexOf(mailbox.domain), address = formatMailbox(mailbox);
+    if (user !== undefined && await this.#parts.hasUnsubscribed(user, mailbox)) {
+      return because(UNSUBSCRIBED, "unsubscribed", `${address} wants no more mail from ${user}`);
+    }
     if (index < 0) {
       // The only way out for mail that is not for us: somebody who has signed in.
-      if (this.#caller.user === undefined) {
+      if (user === undefined) {
         return because(NO_RELAY, "relay", `${address} is in no domain of ours, and nobody has signed in`, "domains");
       }
-      this.#targets.set(recipient, [{ target: { to: "remote", address } }]);
+      this.#targets.set(recipient, { destinations: [{ target: { to: "remote", address } }], users: [] });
       return RECIPIENT_OK;
     }
-    const destinations = await this.#parts.resolve(mailbox);
-    if (destinations === undefined) {
-      this.#scrutiny.unknownRecipient();
-      return because(UNKNOWN, "recipient", `${address} belongs to nobody`, `domains[${index}].catch_all`);
+    const led = await this.#parts.resolve(mailbox, sender.path === null);
+    if (typeof led === "string") {
+      if (led === "unknown" || led === "closed" || led === "forged") this.#scrutiny.unknownRecipient();
+      return refuseRecipient(led, address, index);
     }
-    this.#targets.set(recipient, destinations);
+    this.#targets.set(recipient, led);
     return RECIPIENT_OK;
   }
 
   async #message(transaction: Transaction, hello: Hello): Promise<Reply> {
     const accepted = transaction.recipients.map((recipient): Accepted => ({
       address: addressOf(recipient, this.#firstDomain),
-      destinations: this.#targets.get(recipient) ?? [],
+      ...this.#targets.get(recipient) ?? { destinations: [], users: [] },
       ...(recipient.notify && { notify: recipient.notify }),
       ...(recipient.orcpt !== undefined && { orcpt: recipient.orcpt }),
     }));

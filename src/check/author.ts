@@ -1,5 +1,6 @@
 /** Whose domain a message is from, when that can be said (RFC 5322 §3.6.2, RFC 9989 §5.3.1). */
 
+import type { Mailbox } from "../smtp/address.ts";
 import { type Field, type Header, type HeaderLimits, readHeader, valueOf } from "../smtp/headers.ts";
 import { parseAddressList } from "../smtp/originator.ts";
 
@@ -20,10 +21,11 @@ export function isAuthorField({ name }: Field): boolean {
 export function authorDomain(start: Uint8Array): { readonly domain: string } | { readonly problem: string } {
   const header = readHeader(start, HEADER_LIMITS);
   if (typeof header === "string") return { problem: `the header is ${header}` };
-  return domainOf(start, header);
+  return authorOf(start, header);
 }
 
-function domainOf(start: Uint8Array, { fields, closed }: Header): { domain: string } | { problem: string } {
+/** The one address in the one From field, with its domain. */
+export function authorOf(start: Uint8Array, { fields, closed }: Header): Mailbox | { readonly problem: string } {
   // Behind such a line another From may follow, and other programs would find it.
   if (!closed) return { problem: "the header holds a line that is no field" };
   const [from, ...more] = fields.filter(isAuthorField);
@@ -33,5 +35,5 @@ function domainOf(start: Uint8Array, { fields, closed }: Header): { domain: stri
   const mailboxes = parseAddressList(valueOf(start, from));
   const [mailbox, ...others] = mailboxes ?? [];
   if (mailbox === undefined) return { problem: mailboxes ? "From holds no address" : "From cannot be read" };
-  return others.length > 0 ? { problem: "From holds more than one address" } : { domain: mailbox.domain };
+  return others.length > 0 ? { problem: "From holds more than one address" } : mailbox;
 }

@@ -31,3 +31,31 @@ export function signatureFails({ signatures = [] }: Findings): Signature | undef
   if (signatures.some(({ result }) => result === "pass")) return undefined;
   return signatures.find(({ result }) => result === "fail");
 }
+
+/** Security rule 16: what failed SPF may have been written by anybody, unless the sender's own domain has signed it. */
+export function isBelieved({ spf, signatures = [] }: Findings): boolean {
+  return spf?.result !== "fail" ||
+    signatures.some(({ result, domain }) => result === "pass" && covers(domain, spf.domain));
+}
+
+/** Somebody who may write as an address of this domain has written it. */
+export function isAuthentic({ spf, signatures = [], dmarc }: Findings, author: string): boolean {
+  if (dmarc?.aligned.spf || dmarc?.aligned.dkim) return true;
+  return spf?.result === "pass" && covers(spf.domain, author) ||
+    signatures.some(({ result, domain, aligned }) => result === "pass" && (aligned || covers(domain, author)));
+}
+
+/**
+ * Forwarded, it comes from us, and SPF says nothing for its author any more: only the author's signature does. Where
+ * there is none and the author's domain asks for it, such mail is refused or taken for spam.
+ */
+export function diesForwarded(dmarc: DmarcFinding | undefined): boolean {
+  const { result, policy, aligned } = dmarc ?? {};
+  if (result !== "pass" && result !== "fail") return false;
+  return (policy === "reject" || policy === "quarantine") && !aligned?.dkim;
+}
+
+/** A domain speaks for itself and for what is below it; what is below may be somebody else's. */
+function covers(domain: string, other: string): boolean {
+  return other === domain || other.endsWith(`.${domain}`);
+}

@@ -14,6 +14,8 @@ export interface Message {
   readonly sender: string;
   readonly hello: string;
   readonly recipients: readonly { readonly address: string; readonly limits: readonly SpamLimit[] }[];
+  /** It will be sent on to others, if it is taken. */
+  readonly isForwarded: boolean;
 }
 
 /** Of one place a message gets to. */

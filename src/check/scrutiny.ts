@@ -3,7 +3,7 @@
  * end of each message, and all of it together is judged there. Look-ups that decide nothing yet run meanwhile.
  */
 
-import { formatMailbox } from "../smtp/address.ts";
+import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import type { Sender } from "../smtp/command.ts";
 import type { Hello } from "../smtp/effect.ts";
 import type { Field } from "../smtp/headers.ts";
@@ -11,9 +11,10 @@ import { closing, formatReply, type Reply } from "../smtp/reply.ts";
 import type { Step } from "../store/stories.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";
 import { authenticationResults, foreignResults, receivedSpf } from "./authentication_results.ts";
+import { authorOf } from "./author.ts";
 import { checkDkim } from "./dkim.ts";
-import { checkDmarc } from "./dmarc.ts";
-import { type Findings, signatureFails, survives } from "./findings.ts";
+import { checkDmarc, type DmarcFinding } from "./dmarc.ts";
+import { diesForwarded, type Findings, isAuthentic, isBelieved, signatureFails, survives } from "./findings.ts";
 import { type LookUpParts, LookUps } from "./look_ups.ts";
 import type { Message } from "./message.ts";
 import { arrivalStep, type Reputation, type Visit } from "./reputation.ts";
@@ -39,6 +40,12 @@ export interface Judged {
   /** Trace lines to put on top, and the fields that claim to be ours. */
   readonly trace: string;
   readonly foreign: readonly Field[];
+  /** The envelope sender may be told what becomes of it. */
+  readonly isBelieved: boolean;
+  /** Forwarded under its own From it would be refused. */
+  readonly diesForwarded: boolean;
+  /** Who wrote it, when SPF or a signature shows that. */
+  readonly author?: Mailbox;
 }
 
 /**
@@ -131,7 +138,7 @@ export class Scrutiny {
     };
     await this.#visit?.shows(shown);
     const refusal = verdict.judgeMessage(settings, findings) ?? this.#classic(findings);
-    if (refusal !== undefined) return { refusal, score: 0, trace: "", foreign: [] };
+    if (refusal !== undefined) return { ...REFUSED, refusal };
     return await this.#judgeSpam(message, findings);
   }
 
@@ -226,12 +233,22 @@ export class Scrutiny {
       await this.#visit?.scored(over.length > 0, over.reduce((least, { times }) => Math.min(least, times), Infinity));
     }
     const isSpam = scoring !== "off" && limits.length > 0 && over.length === limits.length;
-    if (isSpam) return { refusal: verdict.spamRefused(sum, text, highest), score: sum, trace: "", foreign: [] };
+    if (isSpam) return { ...REFUSED, refusal: verdict.spamRefused(sum, text, highest), score: sum };
+    const author = authorOf(message.start, message.header);
     return {
       score: scoring === "off" ? -Infinity : sum,
       trace: this.#trace(message, findings),
       foreign: foreignResults(message.start, message.header, hostname),
+      isBelieved: isBelieved(findings),
+      diesForwarded: message.isForwarded && diesForwarded(findings.dmarc ?? await this.#unasked(message, findings)),
+      ...("local" in author && isAuthentic(findings, author.domain) && { author }),
     };
+  }
+
+  /** DMARC, which is not looked at here, but where the message goes. */
+  async #unasked(message: Message, { spf, signatures }: Findings): Promise<DmarcFinding> {
+    const found = signatures ?? await this.#signaturesOf(message);
+    return await checkDmarc({ start: message.start, spf, signatures: found }, this.#parts.dns, LEAST_BUDGET);
   }
 
   #trace({ sender, hello }: Message, { spf, signatures, dmarc, helo }: Findings): string {
@@ -250,6 +267,7 @@ export class Scrutiny {
   }
 }
 
+const REFUSED = { score: 0, trace: "", foreign: [], isBelieved: true, diesForwarded: false } as const;
 const NOT_JUDGED: Step = {
   check: "reputation",
   found: "not judged: exempt, or switched off",

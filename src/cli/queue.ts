@@ -226,6 +226,7 @@ function sidesOf({ id, arrived, size, sender, source, recipients }: QueueRow, co
       ["  by way of", placeOf(recipient.target)],
       ["  state", `${recipient.state} after ${recipient.attempts} attempts`],
       ...recipient.state === "waiting" ? [["  next", nextOf(recipient)] as [string, string]] : [],
+      ...isWarned(recipient) ? [["  sender", "knows that it is late"] as [string, string]] : [],
       ...recipient.reply ? [["  answer", answerOf(recipient)] as [string, string]] : [],
     ]),
   ], colour);
@@ -235,6 +236,10 @@ function nextOf({ state, due, rest }: RecipientRow): string {
   if (state !== "waiting") return "";
   if (rest !== undefined) return `out of reach, ${time(Date.now() + rest)}`;
   return due <= Date.now() ? "now" : time(due);
+}
+
+function isWarned({ state, warning }: RecipientRow): boolean {
+  return warning === 0 && (state === "waiting" || state === "held");
 }
 
 function answerOf({ reply }: RecipientRow): string {
@@ -250,8 +255,10 @@ function asJson({ arrived, recipients, ...row }: QueueRow) {
   return {
     ...row,
     arrived: new Date(arrived).toISOString(),
-    recipients: recipients.map(({ due, rest, ...recipient }) => ({
+    recipients: recipients.map(({ due, rest, warning, lastAttempt, ...recipient }) => ({
       ...recipient,
+      ...lastAttempt === undefined ? {} : { tried: new Date(lastAttempt).toISOString() },
+      ...warning === 0 ? { warned: true } : {},
       ...recipient.state === "waiting"
         ? { next: new Date(rest === undefined ? due : Date.now() + rest).toISOString() }
         : {},

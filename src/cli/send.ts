@@ -35,6 +35,7 @@ export const send: Command = {
       const reception = await openReception(config, {
         log: silent,
         accepted: () => {},
+        firstAttempt: () => Promise.resolve(undefined),
         tell: (decision) => stories.decision(decision),
       });
       try {

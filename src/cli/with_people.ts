@@ -3,7 +3,7 @@
 import type { Config } from "../config.ts";
 import { loadConfig } from "../config.ts";
 import { Aliases } from "../store/aliases.ts";
-import { domainsOf } from "../store/directory.ts";
+import { domainsOf } from "../store/domains.ts";
 import { openKv } from "../store/kv.ts";
 import { Users } from "../store/users.ts";
 import type { Context } from "./arguments.ts";

@@ -39,6 +39,12 @@ const DOMAIN = {
     "ann@elsewhere.test",
     "Where mail of users goes who have no delivery of their own.",
   ),
+  forward: key(
+    choice("transparent", "rewrite"),
+    "transparent",
+    "What is forwarded leaves as it came, or rewritten: from our user, with FW in the subject.",
+  ),
+  forward_live: key(flag, false, "Forward while the sender waits, and refuse to him what the target refuses."),
   dkim: key(
     list(table(DKIM), { distinct: { text: (one) => one.selector.toLowerCase(), at: "selector" } }),
     [],
@@ -133,6 +139,7 @@ const OUTBOUND = {
     ["5m", "10m", "20m", "40m", "1h", "2h", "4h"],
     "Waits between attempts; the last one repeats.",
   ),
+  warn_after: key(duration("10m", "30d"), "4h", "Age at which the sender hears that a message still waits."),
   give_up_after: key(duration("1s", "30d"), "5d", "Age at which a message goes back to its sender ..."),
   min_attempts: key(whole(1, 1000), 8, "... but not before this many attempts."),
   connect_timeout: key(duration("1s", "1h"), "30s", "How long to wait for a connection."),

@@ -2,6 +2,7 @@
 
 import { isAbsolute, normalize, resolve } from "node:path";
 import { formatMailbox, parseDomain, parseMailbox } from "../smtp/address.ts";
+import { isSrs } from "../smtp/srs.ts";
 import {
   type Endpoint,
   formatEndpoint,
@@ -124,7 +125,8 @@ export const mailbox: Kind<string> = text(
   'an address, such as "ann@example.com"',
   (raw) => {
     const address = parseMailbox(raw);
-    return address && formatMailbox(address);
+    // A return path of forwarded mail takes bounces alone, and expires.
+    return address && !isSrs(address) ? formatMailbox(address) : undefined;
   },
   (raw) => /<([^<>]+@[^<>]+)>/.exec(raw)?.[1],
 );

@@ -94,7 +94,8 @@ export interface Standing {
   readonly warning?: number;
   /** Of one that is delivered: what there is to tell, `delivered` when absent. */
   readonly success?: "relayed" | "expanded";
-  /** The last answer to an attempt. */
+  /** When it was last tried, and the answer to that. */
+  readonly lastAttempt?: number;
   readonly reply?: RemoteReply;
 }
 

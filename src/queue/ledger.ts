@@ -1,16 +1,19 @@
 /**
  * What is written down about a message after its attempts: outcomes, whether its sender has been told, that it is gone.
  *
- * A bounce is stored before the original stops owing it, let out only afterwards, and names what it tells of. So a crash
- * between any two of these steps finds either no bounce, or one that has not left yet: nobody is told twice, or not at all.
+ * A bounce, which is any note to a sender, is stored before the original stops owing it, let out only afterwards, and
+ * names what it tells of. So a crash between any two of these steps finds either no bounce, or one that has not left
+ * yet: nobody is told twice, or not at all. Whether it tells of an end or of a delay is part of that: a message may have
+ * failed since a note about its delay was stored.
  */
 import type { Content, Envelope, Source, Standing } from "./entry.ts";
 import type { Draft, Entry, Spool } from "./spool.ts";
 import type { Log } from "../log.ts";
 import type { Clock } from "./clock.ts";
 import { reasonOf } from "./failures.ts";
+import { fewAtATime } from "./few_at_a_time.ts";
 import type { Flights } from "./flights.ts";
-import { isDone, isOwed } from "./standing.ts";
+import { isDone, isNews, isOwed, tellAt, told } from "./standing.ts";
 
 /** What the queue needs of the spool. */
 export type Stored =
@@ -25,12 +28,12 @@ export interface Bounce {
 /** Of which message and which of its recipients a bounce tells: how a restart knows that they have been told. */
 export interface BounceSource extends Source {
   readonly by: "bounce";
-  readonly about: { readonly id: string; readonly recipients: readonly number[] };
+  readonly about: NonNullable<Source["about"]>;
 }
 
 /**
- * Composes the bounce that tells the sender of `entry` about these recipients; undefined when none may be sent.
- * May reject: then it is asked again in a minute.
+ * Composes the bounce that tells the sender of `entry` how these recipients stand: all of them done, or all waiting.
+ * Undefined when none may be sent. May reject: then it is asked again in a minute.
  */
 export type MakeBounce = (
   entry: Pick<Entry, "id" | "envelope" | "standings">,
@@ -50,6 +53,8 @@ export interface LedgerParts {
   readonly makeBounce: MakeBounce;
   readonly log: Log;
   readonly clock: Clock;
+  /** A sender is about to be written to. */
+  readonly telling: (id: string) => void;
   /** Takes note of when these standings are due, at the earliest after `least` ms. */
   readonly schedule: (id: string, standings: Iterable<Standing>, least?: number) => void;
   /** A bounce may leave. */
@@ -59,6 +64,8 @@ export interface LedgerParts {
 }
 
 const WRITE_AGAIN = 1_000, COMPOSE_AGAIN = 60_000;
+// Each may hold a message of a mebibyte, and what it becomes.
+const NOTES_AT_A_TIME = 8;
 
 /** All methods that change something are called in the message's turn (`Flights.inTurn`). */
 export class Ledger {
@@ -66,6 +73,7 @@ export class Ledger {
   telling = false;
   readonly #parts: LedgerParts;
   readonly #pauses = new Set<() => void>();
+  readonly #inTime = fewAtATime(NOTES_AT_A_TIME);
   #stuck = 0;
   #closed = false;
 
@@ -99,39 +107,27 @@ export class Ledger {
     else await this.#write(id, "untilDone", () => spool.remove(id));
   }
 
-  /** Tells the sender about all that failed and that it has not heard of. */
+  /** Tells the sender about all that is done and that it has not heard of. */
   async tell(id: string): Promise<void> {
-    const { spool, makeBounce, log, schedule, accepted } = this.#parts;
-    const entry = spool.entry(id);
-    if (entry === undefined || !this.telling) return;
-    const owed = [...entry.standings.keys()].filter((recipient) => isOwed(entry.standings[recipient]!));
-    if (owed.length === 0) return;
-    let bounce: Bounce | undefined;
-    try {
-      bounce = await makeBounce(entry, owed, spool.content(id));
-    } catch (error) {
-      log("error", "bounce-not-composed", { id, error: reasonOf(error) });
-      schedule(id, owed.map((recipient) => entry.standings[recipient]!), COMPOSE_AGAIN);
-      return;
-    }
-    const posted = bounce && await this.#post(id, bounce);
-    await this.markTold(id, owed);
-    log("info", posted === undefined ? "message-not-bounced" : "message-bounced", {
-      id,
-      bounce: posted?.id,
-      to: entry.envelope.sender,
-      recipients: owed.length,
-    });
-    if (posted !== undefined) accepted(posted);
+    await this.#tell(id, isOwed);
   }
 
-  async markTold(id: string, recipients: readonly number[]): Promise<void> {
+  /** Tells the sender that the message is late for all that wait and whose `warning` has come, which is `due` by now. */
+  async warn(id: string, due: number): Promise<void> {
+    await this.#tell(id, (standing) => {
+      const at = standing.state === "waiting" ? tellAt(standing) : 0;
+      return at > 0 && at <= due;
+    });
+  }
+
+  /** The sender has been told about these recipients: of their end, or that they are late. */
+  async markTold(id: string, { recipients, tells }: Omit<BounceSource["about"], "id">): Promise<void> {
     const entry = this.#parts.spool.entry(id);
     if (entry === undefined) return;
     const changes: Changes = new Map();
     for (const recipient of recipients) {
       const was = entry.standings[recipient];
-      if (was !== undefined && isOwed(was)) changes.set(recipient, { ...was, due: 0 });
+      if (was !== undefined && isNews(was, tells ?? "end")) changes.set(recipient, told(was));
     }
     if (changes.size > 0) await this.change(entry, changes, "untilDone");
   }
@@ -146,6 +142,42 @@ export class Ledger {
   close(): void {
     this.#closed = true;
     for (const wake of this.#pauses) wake();
+  }
+
+  async #tell(id: string, isMeant: (standing: Standing) => boolean): Promise<void> {
+    const { spool, log, schedule, accepted, telling } = this.#parts;
+    const entry = spool.entry(id);
+    if (entry === undefined || !this.telling) return;
+    const recipients = [...entry.standings.keys()].filter((recipient) => isMeant(entry.standings[recipient]!));
+    if (recipients.length === 0) return;
+    telling(id);
+    const posted = await this.#inTime(() => this.#compose(entry, recipients));
+    if (posted === "not composed") {
+      return schedule(id, recipients.map((recipient) => entry.standings[recipient]!), COMPOSE_AGAIN);
+    }
+    const tells = isDone(entry.standings[recipients[0]!]!) ? "end" : "delay";
+    await this.markTold(id, tells === "end" ? { recipients } : { recipients, tells });
+    log("info", posted === undefined ? "message-not-bounced" : "message-bounced", {
+      id,
+      bounce: posted?.id,
+      to: entry.envelope.sender,
+      recipients: recipients.length,
+      tells,
+    });
+    if (posted !== undefined) accepted(posted);
+  }
+
+  /** Stores the bounce. Undefined when there is none to be sent. */
+  async #compose(entry: Entry, recipients: readonly number[]): Promise<Entry | undefined | "not composed"> {
+    const { spool, makeBounce, log } = this.#parts, { id } = entry;
+    let bounce: Bounce | undefined;
+    try {
+      bounce = await makeBounce(entry, recipients, spool.content(id));
+    } catch (error) {
+      log("error", "bounce-not-composed", { id, error: reasonOf(error) });
+      return "not composed";
+    }
+    return bounce && await this.#post(id, bounce);
   }
 
   async #post(id: string, { envelope, message }: Bounce): Promise<Entry> {
@@ -199,11 +231,12 @@ export class Ledger {
 
 /** True when a bounce was stored and the process ended before the original knew. */
 export function isUnmarked({ envelope: { source } }: Entry, spool: Stored): boolean {
-  return isBounceSource(source) &&
-    source.about.recipients.some((recipient) => {
-      const standing = spool.entry(source.about.id)?.standings[recipient];
-      return standing !== undefined && isOwed(standing);
-    });
+  if (!isBounceSource(source)) return false;
+  const { id, recipients, tells } = source.about, standings = spool.entry(id)?.standings;
+  return recipients.some((recipient) => {
+    const standing = standings?.[recipient];
+    return standing !== undefined && isNews(standing, tells ?? "end");
+  });
 }
 
 export function isBounceSource(source: Source): source is BounceSource {

@@ -5,19 +5,20 @@
  *               ▲                     │ later             │ some failed
  *               └──── due heap ◀──────┘                   └▶ bounce stored ─▶ removed ─▶ bounce accepted
  */
-import type { Deliver, Envelope, RemoteReply, Standing, Target } from "./entry.ts";
+import type { Deliver, Envelope, Outcome, RemoteReply, Standing, Target } from "./entry.ts";
 import type { Entry } from "./spool.ts";
 import type { Log } from "../log.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { DueHeap } from "./due_heap.ts";
 import { reasonOf } from "./failures.ts";
+import { FirstAttempts } from "./first_attempt.ts";
 import { Flights } from "./flights.ts";
 import { type Changes, isBounceSource, isUnmarked, Ledger, type MakeBounce, type Stored } from "./ledger.ts";
 import { defaultLanes, type LaneJob, Lanes, type LaneSettings, type Learned } from "./lanes.ts";
 import { defaultRetry, isTooOld, longestWait, type RetrySettings } from "./retry.ts";
 import { isMeant, type QueueRow, rowOf, selected, type Selection } from "./selection.ts";
-import { afterAttempt, failed, isDone, isOwed } from "./standing.ts";
+import { afterAttempt, afterProbe, failed, isDone, released, tellAt, told } from "./standing.ts";
 import { placeOf } from "./target.ts";
 
 export interface QueueSettings {
@@ -25,9 +26,16 @@ export interface QueueSettings {
   readonly lanes: LaneSettings;
   /** Milliseconds from the first failure to its bounce while other recipients are still tried: one bounce for many. */
   readonly gatherFailures: number;
+  /** Milliseconds after which the sender of what still waits is told so. */
+  readonly warnAfter: number;
 }
 
-export const defaultQueue: QueueSettings = { retry: defaultRetry, lanes: defaultLanes, gatherFailures: 60_000 };
+export const defaultQueue: QueueSettings = {
+  retry: defaultRetry,
+  lanes: defaultLanes,
+  gatherFailures: 60_000,
+  warnAfter: 4 * 3600_000,
+};
 
 export interface QueueParts {
   readonly spool: Stored;
@@ -54,7 +62,7 @@ export interface QueueStats {
 interface DueItem {
   readonly at: number;
   readonly id: string;
-  /** Concerns the recipients whose standing says the same `due`. */
+  /** Concerns the recipients whose standing says the same, as `due` or as `warning`. */
   readonly due: number;
 }
 
@@ -70,6 +78,7 @@ export class Queue {
   readonly #lanes: Lanes;
   readonly #ledger: Ledger;
   readonly #flights = new Flights();
+  readonly #firstAttempts: FirstAttempts;
   readonly #due = new DueHeap<DueItem>();
   /** All that is under way, for `stop` to wait for. */
   readonly #tasks = new Set<Promise<unknown>>();
@@ -82,6 +91,7 @@ export class Queue {
     this.#spool = parts.spool;
     this.#clock = parts.clock ?? systemClock;
     this.#random = parts.random ?? Math.random;
+    this.#firstAttempts = new FirstAttempts(this.#clock);
     this.#lanes = new Lanes(settings.lanes, {
       clock: this.#clock,
       run: (job) => this.#track(this.#run(job)),
@@ -92,6 +102,8 @@ export class Queue {
       ...parts,
       clock: this.#clock,
       flights: this.#flights,
+      // A note and a refusal would be two answers.
+      telling: (id) => this.#firstAttempts.promise(id),
       schedule: (id, standings, least) => this.#schedule(id, standings, least),
       accepted: (bounce) => this.accepted(bounce),
       written: () => this.#lanes.pump(),
@@ -119,6 +131,22 @@ export class Queue {
     this.#lanes.arrived();
     this.#dispatch(entry, (standing) => standing.state === "waiting");
     this.#lanes.pump();
+  }
+
+  /**
+   * As `accepted`, for a sender who is still on the line: waits at most `patience` ms for the first attempt of all
+   * recipients. When every one of them was refused for good in it, the message is gone, nobody is written to, and the
+   * sender has to hear this reply, that of the first recipient. Undefined: it has been taken, as by `accepted`.
+   */
+  firstAttempt(entry: Entry, patience: number): Promise<RemoteReply | undefined> {
+    const { id, envelope: { recipients } } = entry;
+    const answer = this.#state === "started" ? this.#firstAttempts.watch(entry, patience) : Promise.resolve(undefined);
+    this.accepted(entry);
+    // Where the way rests, there is nothing to wait for.
+    if (recipients.some(({ target }) => this.#lanes.restOf(this.#parts.laneOf(target)) > 0)) {
+      this.#firstAttempts.promise(id);
+    }
+    return answer;
   }
 
   /** At most `limit` messages that are meant, oldest first. */
@@ -164,7 +192,7 @@ export class Queue {
   release(selection: Selection): Promise<number> {
     return this.#command(
       selection,
-      (was) => was.state === "held" ? { ...was, state: "waiting", due: this.#clock.now() } : undefined,
+      (was) => was.state === "held" ? released(was, this.#clock.now()) : undefined,
     );
   }
 
@@ -201,6 +229,7 @@ export class Queue {
     this.#timer?.cancel();
     this.#due.clear();
     this.#lanes.close();
+    this.#firstAttempts.promiseAll();
     let cancel = () => {};
     const late = new Promise<void>((resolve) => cancel = this.#clock.after(deadline, resolve));
     await Promise.race([Promise.allSettled([...this.#tasks]), late]);
@@ -214,7 +243,11 @@ export class Queue {
     if (this.#state !== "started") return;
     const now = this.#clock.now(), monotonic = this.#clock.monotonic(), longest = longestWait(this.#settings.retry);
     const dues = new Set<number>();
-    for (const standing of standings) if (standing.state === "waiting" || isOwed(standing)) dues.add(standing.due);
+    for (const standing of standings) {
+      if (standing.state === "waiting") dues.add(standing.due);
+      const telling = tellAt(standing);
+      if (telling > 0) dues.add(telling);
+    }
     // Clamped: a clock that was set back by days would otherwise hold the mail for days.
     for (const due of dues) this.#due.push({ at: monotonic + Math.min(Math.max(due - now, least), longest), id, due });
     this.#arm();
@@ -239,9 +272,9 @@ export class Queue {
       const entry = this.#spool.entry(item.id);
       if (entry === undefined) continue;
       this.#dispatch(entry, ({ state, due }) => state === "waiting" && due === item.due);
-      if (entry.standings.some((standing) => isOwed(standing) && standing.due === item.due)) {
-        this.#inBackground(item.id, () => this.#ledger.tell(item.id));
-      }
+      const news = entry.standings.filter((standing) => tellAt(standing) === item.due);
+      if (news.some(isDone)) this.#inBackground(item.id, () => this.#ledger.tell(item.id));
+      if (!news.every(isDone)) this.#inBackground(item.id, () => this.#ledger.warn(item.id, item.due));
     }
     this.#lanes.pump();
     this.#arm();
@@ -286,43 +319,81 @@ export class Queue {
   async #conclude(id: string, { outcomes, damaged }: Attempt): Promise<void> {
     const entry = this.#spool.entry(id);
     if (entry === undefined) return;
-    if (damaged !== undefined) return await this.#ledger.setAside(id, damaged.message);
-    const now = this.#clock.now(), { retry, gatherFailures } = this.#settings;
-    const moment = { now, tellAt: now + gatherFailures, random: this.#random() };
+    if (damaged !== undefined) {
+      this.#firstAttempts.promise(id);
+      return await this.#ledger.setAside(id, damaged.message);
+    }
+    const refusal = this.#firstAttempts.refusal(id, outcomes);
+    if (refusal !== undefined && await this.#refuse(entry, outcomes, refusal)) return;
+    const now = this.#clock.now();
+    // Who waits on the line must not be written to meanwhile.
+    const tellAt = now + Math.max(this.#settings.gatherFailures, this.#firstAttempts.patienceOf(id));
+    const moment = { now, tellAt, random: this.#random() };
     const changes: Changes = new Map();
     for (const outcome of outcomes) {
-      const next = afterAttempt(entry.standings[outcome.recipient]!, outcome, entry.envelope, moment, retry);
+      const was = entry.standings[outcome.recipient]!;
+      const next = afterAttempt(was, outcome, entry.envelope, moment, this.#settings);
       changes.set(outcome.recipient, next);
       this.#report(entry, outcome.recipient, next);
     }
     await this.#ledger.change(entry, changes, "untilDone", [...changes.keys()]);
   }
 
-  /** All that waits behind a probe that failed has been tried with it, as far as giving up is concerned. */
-  #giveUp({ id, recipients }: LaneJob, probes: number, reply: RemoteReply): boolean {
-    const entry = this.#spool.entry(id);
-    if (entry === undefined) return true;
-    const now = this.#clock.now(), { arrived } = entry.envelope;
-    const waiting = recipients.filter((recipient) => entry.standings[recipient]!.state === "waiting");
-    const old = waiting.every((recipient) =>
-      isTooOld({ attempts: entry.standings[recipient]!.attempts + probes, arrived, now }, this.#settings.retry)
-    );
-    if (!old) return false;
-    this.#flights.leave(id, recipients);
-    this.#inBackground(id, () => this.#failAll(id, waiting, reply));
+  /** The sender is on the line and hears of the refusal there. False when it cannot be written: then he hears of a promise. */
+  async #refuse(entry: Entry, outcomes: readonly Outcome[], refusal: RemoteReply): Promise<boolean> {
+    const { id, standings, envelope } = entry, now = this.#clock.now();
+    const changes: Changes = new Map();
+    for (const [recipient, was] of standings.entries()) {
+      changes.set(recipient, isDone(was) ? told(was) : { ...was, state: "dropped", due: 0 });
+    }
+    for (const { recipient, reply } of outcomes) {
+      const { attempts } = standings[recipient]!;
+      changes.set(recipient, { state: "failed", attempts: attempts + 1, due: 0, lastAttempt: now, reply });
+    }
+    try {
+      await this.#ledger.change(entry, changes, "once", outcomes.map(({ recipient }) => recipient));
+    } catch (error) {
+      this.#parts.log("error", "refusal-not-written", { id, error: reasonOf(error) });
+      this.#firstAttempts.settle(id, undefined);
+      return false;
+    }
+    this.#firstAttempts.settle(id, refusal);
+    for (const { recipient } of outcomes) this.#report(entry, recipient, changes.get(recipient)!);
+    this.#parts.log("info", "message-refused", { id, from: envelope.sender, code: refusal.code, text: refusal.text });
     return true;
   }
 
-  async #failAll(id: string, recipients: readonly number[], reply: RemoteReply): Promise<void> {
+  /** All that waits behind a probe that failed has been tried with it, as far as its sender is concerned. */
+  #giveUp({ id, recipients }: LaneJob, probes: number, reply: RemoteReply): boolean {
+    const entry = this.#spool.entry(id);
+    if (entry === undefined) return true;
+    const { envelope, standings } = entry, { retry, lanes, warnAfter } = this.#settings;
+    const now = this.#clock.now(), times = { now, nextLook: now + lanes.restLongest, warnAfter };
+    const waiting = recipients.filter((recipient) => standings[recipient]!.state === "waiting");
+    const old = waiting.every((recipient) =>
+      isTooOld({ attempts: standings[recipient]!.attempts + probes, arrived: envelope.arrived, now }, retry)
+    );
+    const late: Next = (was, recipient) => afterProbe(was, { recipient, reply }, envelope, times);
+    const over: Next = (was, recipient) =>
+      was.state !== "waiting" || this.#flights.stage(id, recipient) !== undefined
+        ? undefined
+        : failed({ ...was, lastAttempt: now }, { recipient, reply }, envelope, now);
+    if (old) this.#flights.leave(id, recipients);
+    if (old || waiting.some((recipient) => late(standings[recipient]!, recipient) !== undefined)) {
+      this.#inBackground(id, () => this.#moveOn(id, waiting, old ? over : late));
+    }
+    return old;
+  }
+
+  async #moveOn(id: string, recipients: readonly number[], next: Next): Promise<void> {
     const entry = this.#spool.entry(id);
     if (entry === undefined) return;
     const changes: Changes = new Map();
     for (const recipient of recipients) {
-      const was = entry.standings[recipient]!;
-      if (was.state !== "waiting" || this.#flights.stage(id, recipient) !== undefined) continue;
-      const next = failed(was, { recipient, reply }, entry.envelope, this.#clock.now());
-      changes.set(recipient, next);
-      this.#report(entry, recipient, next);
+      const standing = next(entry.standings[recipient]!, recipient);
+      if (standing === undefined) continue;
+      changes.set(recipient, standing);
+      if (isDone(standing)) this.#report(entry, recipient, standing);
     }
     if (changes.size > 0) await this.#ledger.change(entry, changes, "untilDone");
   }
@@ -331,9 +402,9 @@ export class Queue {
   #release(bounce: Entry): void {
     const { source } = bounce.envelope;
     if (!isBounceSource(source)) return;
-    const { id, recipients } = source.about;
+    const { about } = source, { id } = about;
     this.#inBackground(id, async () => {
-      await this.#ledger.markTold(id, recipients);
+      await this.#ledger.markTold(id, about);
       this.accepted(bounce);
     });
   }
@@ -413,6 +484,9 @@ export class Queue {
 
 /** The standing a command wants; undefined when this recipient is none of its business. */
 type Command = (was: Standing, of: { id: string; envelope: Envelope; recipient: number }) => Standing | undefined;
+
+/** The same, when all that is needed is known. */
+type Next = (was: Standing, recipient: number) => Standing | undefined;
 
 const BY_HAND: RemoteReply = {
   code: 554,

@@ -28,6 +28,9 @@ export interface RecipientRow {
   readonly state: Standing["state"];
   readonly attempts: number;
   readonly due: number;
+  /** Of one that waits: 0 when its sender has been told that it is late. */
+  readonly warning?: number;
+  readonly lastAttempt?: number;
   readonly reply?: RemoteReply;
   readonly notify?: readonly Notify[];
   /** Milliseconds until the place it goes to is tried again, when that was found out of reach. */

@@ -4,6 +4,7 @@
  */
 
 import type { Job, Outcome } from "../queue/entry.ts";
+import { requestOf, successOf } from "./dsn.ts";
 import { localReply, outcomes } from "./remote_reply.ts";
 import type { Server } from "./route.ts";
 
@@ -45,7 +46,11 @@ export async function capture(
     const captured = describe(job, recipients, server, new Date(now()));
     await Deno.writeTextFile(`${draft}.json`, `${JSON.stringify(captured, null, 2)}\n`);
     await Deno.rename(`${draft}.json`, `${outbox}/${name}.json`);
-    return outcomes(recipients, localReply(250, "2.0.0", `captured as ${name}.eml`, server.name), "delivered");
+    const reply = localReply(250, "2.0.0", `captured as ${name}.eml`, server.name);
+    return outcomes(recipients, reply, "delivered").map((outcome) => {
+      const recipient = job.envelope.recipients[outcome.recipient];
+      return recipient === undefined ? outcome : { ...outcome, success: successOf(recipient, true) };
+    });
   } finally {
     await Deno.remove(`${draft}.eml`).catch(() => {});
     await Deno.remove(`${draft}.json`).catch(() => {});
@@ -87,8 +92,7 @@ function describe({ id, envelope }: Job, recipients: readonly number[], server: 
     recipients: recipients.flatMap((index) => {
       const recipient = envelope.recipients[index];
       if (recipient?.target.to !== "remote") return [];
-      const { notify, orcpt } = recipient;
-      return [{ address: recipient.target.address, ...notify && { notify }, ...orcpt !== undefined && { orcpt } }];
+      return [{ address: recipient.target.address, ...requestOf(recipient) }];
     }),
     body,
     smtputf8,

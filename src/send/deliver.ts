@@ -5,11 +5,12 @@ import type { Log } from "../log.ts";
 import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
 import { capture } from "./capture.ts";
 import { checkContent } from "./content_check.ts";
+import { copiesOf, type ReturnPathOf } from "./forward.ts";
 import { Mailboxes } from "./mailbox.ts";
 import { openNetworks } from "./network.ts";
 import { RELAY, Relay, type RelaySettings } from "./relay.ts";
 import { localReply, outcomes } from "./remote_reply.ts";
-import { findRoute, type RouteSettings } from "./route.ts";
+import { findRoute, type Route, type RouteSettings } from "./route.ts";
 
 export interface DeliverySettings extends Omit<RouteSettings, "port"> {
   /** Instead of conversations, files in this folder. */
@@ -26,6 +27,7 @@ export interface DeliveryParts {
   readonly log: Log;
   /** Addresses of this machine as they are now. */
   readonly ownAddresses: () => readonly string[];
+  readonly returnPathOf: ReturnPathOf;
   /** In [0, 1). */
   readonly random?: () => number;
   /** Milliseconds since 1970. */
@@ -38,6 +40,8 @@ export interface Delivery {
   /** Says QUIT on the connections that wait for more mail. Call it when no delivery is under way any more. */
   close(): Promise<void>;
 }
+
+type Servers = Extract<Route, { to: "servers" }>["servers"];
 
 /** Throws a `TypeError` when `allowPrivate` holds something that is not a network. */
 export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): Delivery {
@@ -53,10 +57,19 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
       // Names are the same for every message of the lane, and so is the wait for a silent resolver.
       return route.reply.code < 500 ? found.map((outcome) => ({ ...outcome, unreachable: true })) : found;
     }
-    if (settings.outbox === undefined) return await relay.deliver(job, recipients, route.servers);
+    const done: Outcome[] = [];
+    for (const copy of await copiesOf(job, recipients, parts.returnPathOf)) {
+      // One that breaks must not make others go out again.
+      done.push(...await unbroken(job, copy.recipients, () => toServers(copy.job, copy.recipients, route.servers)));
+    }
+    return done;
+  };
+
+  const toServers = async (job: Job, recipients: readonly number[], servers: Servers): Promise<Outcome[]> => {
+    if (settings.outbox === undefined) return await relay.deliver(job, recipients, servers);
     const { flaw } = await checkContent(job.content);
     if (flaw !== undefined) return outcomes(recipients, localReply(554, "5.6.1", `the message holds ${flaw}`));
-    return await capture(job, recipients, route.servers[0], { outbox: settings.outbox, ...parts });
+    return await capture(job, recipients, servers[0], { outbox: settings.outbox, ...parts });
   };
 
   const toLane = async (job: Job, recipients: readonly number[], target: Target): Promise<Outcome[]> => {
@@ -77,15 +90,23 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
   const deliver: Deliver = async (job) => {
     const done: Outcome[] = [];
     for (const [target, recipients] of byLane(job)) {
-      try {
-        done.push(...await toLane(job, recipients, target));
-      } catch (error) {
-        const why = error instanceof Error ? error.message : String(error);
-        parts.log("error", "delivery-broke", { id: job.id, lane: laneOf(target), error: why });
-        done.push(...outcomes(recipients, localReply(451, "4.3.0", why)));
-      }
+      done.push(...await unbroken(job, recipients, () => toLane(job, recipients, target)));
     }
     return done;
+  };
+
+  const unbroken = async (
+    { id }: Job,
+    recipients: readonly number[],
+    work: () => Promise<Outcome[]>,
+  ): Promise<Outcome[]> => {
+    try {
+      return await work();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      parts.log("error", "delivery-broke", { id, recipients: recipients.length, error: why });
+      return outcomes(recipients, localReply(451, "4.3.0", why));
+    }
   };
 
   const close = async () => {

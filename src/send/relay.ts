@@ -4,6 +4,7 @@ import type { Job, Outcome, RemoteReply } from "../queue/entry.ts";
 import { checkContent, type Contents } from "./content_check.ts";
 import { Refusal } from "./connect.ts";
 import { Conversation, type ConversationSettings, type Tls } from "./conversation.ts";
+import { requestOf, successOf } from "./dsn.ts";
 import { isLoopback } from "./network.ts";
 import { POOL, Pool, type PoolSettings } from "./pool.ts";
 import { localReply, outcomes, remarked, resultOf } from "./remote_reply.ts";
@@ -74,7 +75,9 @@ export class Relay {
       const { verdicts, untouched } = await conversation.send(transactionOf(job, recipients, contents));
       this.#pool.put(server, conversation);
       const [first] = verdicts;
-      if (!untouched || first === undefined) return outcomesOf(recipients, verdicts, remark);
+      if (!untouched || first === undefined) {
+        return outcomesOf(job, recipients, verdicts, { remark, dsn: conversation.offers.has("DSN") });
+      }
       refusals.push(new Refusal(first.reply, "MAIL", true));
     }
     return outcomesOfNobody(recipients, refusals);
@@ -131,12 +134,18 @@ function outcomesOfNobody(recipients: readonly number[], refusals: readonly Refu
   return outcomes(recipients, telling.reply).map((outcome) => unreachable ? { ...outcome, unreachable } : outcome);
 }
 
-function outcomesOf(recipients: readonly number[], verdicts: readonly Verdict[], remark: string): Outcome[] {
-  return recipients.flatMap((recipient, index) => {
-    const verdict = verdicts[index];
-    if (verdict === undefined) return [];
+function outcomesOf(
+  { envelope }: Job,
+  recipients: readonly number[],
+  verdicts: readonly Verdict[],
+  { remark, dsn }: { readonly remark: string; readonly dsn: boolean },
+): Outcome[] {
+  return recipients.flatMap((index, at): Outcome[] => {
+    const verdict = verdicts[at], recipient = envelope.recipients[index];
+    if (verdict === undefined || recipient === undefined) return [];
     const reply = remarked(verdict.reply, remark);
-    return outcomes([recipient], reply, verdict.delivered ? "delivered" : resultOf(reply));
+    if (!verdict.delivered) return outcomes([index], reply, resultOf(reply));
+    return outcomes([index], reply, "delivered").map((outcome) => ({ ...outcome, success: successOf(recipient, dsn) }));
   });
 }
 
@@ -174,9 +183,9 @@ function transactionOf(job: Job, recipients: readonly number[], contents: Conten
   const { sender, ret, envid } = job.envelope;
   return {
     sender,
-    recipients: recipients.map((recipient) => {
-      const { notify, orcpt } = job.envelope.recipients[recipient] ?? {};
-      return { address: addressOf(job, recipient), ...notify && { notify }, ...orcpt !== undefined && { orcpt } };
+    recipients: recipients.map((index) => {
+      const recipient = job.envelope.recipients[index];
+      return { address: addressOf(job, index), ...recipient && requestOf(recipient) };
     }),
     ...ret && { ret },
     ...envid !== undefined && { envid },

@@ -79,3 +79,15 @@ export function withoutFields(bytes: Uint8Array, fields: readonly Field[]): Uint
   kept.set(bytes.subarray(read), written);
   return kept;
 }
+
+/** The message's beginning with `lines` in place of the first of those fields, and without the others. */
+export function withFieldsReplaced(bytes: Uint8Array, fields: readonly Field[], lines: string): Uint8Array {
+  const [first] = fields;
+  if (first === undefined) return bytes;
+  const added = new TextEncoder().encode(lines), rest = withoutFields(bytes, fields).subarray(first.from);
+  const all = new Uint8Array(first.from + added.length + rest.length);
+  all.set(bytes.subarray(0, first.from));
+  all.set(added, first.from);
+  all.set(rest, first.from + added.length);
+  return all;
+}

@@ -1,7 +1,7 @@
 /** The aliases: one address that leads to others. */
 
 import { addressKey, formatMailbox } from "../smtp/address.ts";
-import { follow } from "./directory.ts";
+import { follow } from "./address_walk.ts";
 import { KEY } from "./kv.ts";
 import type { Alias, Owner } from "./people.ts";
 import { changePeople, demandMailbox, readOwner, Refused } from "./people.ts";

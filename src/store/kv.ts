@@ -12,6 +12,8 @@
  * | `address` ADDRESSKEY               | Owner (people.ts): a user, an alias  | users.ts aliases.ts |
  * | `sent` LOGIN DAY                   | number of recipients, gone in 2 days | sent.ts             |
  * | `secret` NAME                      | 32 random bytes                      | secrets.ts          |
+ * | `srs-keys`                         | SrsKey[] (return_paths.ts)           | return_paths.ts     |
+ * | `sender` TOKEN                     | of a return path, gone in 60 days    | return_paths.ts     |
  * | `host` NETWORK                     | StoredHost (host_record.ts)          | hosts.ts            |
  * | `near` NETWORK                     | hosts in it + banned ones × 2^32     | hosts.ts            |
  * | `release` MS NETWORK               | true: when a ban of `host` ends      | hosts.ts            |
@@ -39,6 +41,8 @@ export const KEY = {
   address: (key: string) => ["address", key],
   sent: (login: string, day: string) => ["sent", login, day],
   secret: (name: string) => ["secret", name],
+  srsKeys: ["srs-keys"],
+  sender: (token: string) => ["sender", token],
   hosts: ["host"],
   host: (network: Uint8Array) => ["host", network],
   nears: ["near"],

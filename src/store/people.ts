@@ -2,6 +2,7 @@
 
 import type { Mailbox } from "../smtp/address.ts";
 import { parseMailbox } from "../smtp/address.ts";
+import { isSrs } from "../smtp/srs.ts";
 import { commit, KEY, pause } from "./kv.ts";
 
 export interface User {
@@ -85,6 +86,9 @@ export function demandMailbox(text: string, what: string): Mailbox {
   }
   const mailbox = parseMailbox(text);
   if (mailbox === undefined) throw new Refused(`${what} ${shown} is not an address: write it like ann@example.com.`);
+  if (isSrs(mailbox)) {
+    throw new Refused(`${what} ${shown} is a return path of forwarded mail: it takes bounces alone, and expires.`);
+  }
   return mailbox;
 }
 

@@ -96,11 +96,14 @@ export class PeopleCache implements People {
    * not any more, also in a session that began before.
    */
   async maySendAs(login: string, address: Mailbox): Promise<boolean> {
-    const mailbox = parseMailbox(login);
-    const user = mailbox && await this.user(mailbox);
-    if (user === undefined || !user.enabled) return false;
-    const own = addressKeysOf(user);
+    if (!await this.isEnabled(login)) return false;
+    const own = await this.addressesOf(login);
     return own.includes(addressKey(address)) || own.includes(addressKey(withoutTag(address)));
+  }
+
+  async isEnabled(login: string): Promise<boolean> {
+    const mailbox = parseMailbox(login);
+    return (mailbox && await this.user(mailbox))?.enabled === true;
   }
 
   /** Looks now whether somebody has changed something. */

@@ -3,8 +3,8 @@
 import type { Mailbox } from "../smtp/address.ts";
 import { addressKey, formatMailbox, withoutTag } from "../smtp/address.ts";
 import { demandDelivery, formatDelivery } from "./delivery.ts";
-import type { Domain } from "./directory.ts";
-import { follow } from "./directory.ts";
+import { follow } from "./address_walk.ts";
+import type { Domain } from "./domains.ts";
 import { KEY } from "./kv.ts";
 import type { ScryptCost } from "./passwords.ts";
 import { demandPassword, makeCredentials } from "./passwords.ts";

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { Intake, type IntakeParts, TRUSTING } from "../../src/accept/intake.ts";
+import { Intake, type IntakeParts } from "../../src/accept/intake.ts";
+import { TRUSTING } from "../../src/accept/scrutiny.ts";
 import { silent } from "../../src/log.ts";
 import { Spool } from "../../src/queue/spool.ts";
 import type { Reply } from "../../src/smtp/reply.ts";
@@ -24,7 +25,11 @@ async function handIn(
         log: silent,
         draft: () => spool.draft(),
         accepted,
-        maySendAs: () => Promise.resolve(false),
+        firstAttempt: () => Promise.resolve(undefined),
+        sendsAs: () => Promise.resolve(undefined),
+        addressesOf: () => Promise.resolve([]),
+        unsubscribe: () => Promise.resolve(),
+        callsForUnsubscribed: false,
         countSent: () => Promise.resolve(true),
         sign: () => Promise.resolve(""),
       },
@@ -35,6 +40,7 @@ async function handIn(
     const said = await intake.finish({ sender: SENDER, recipients: [] }, HELLO, [{
       address: "ann@dev.test",
       destinations: targets.map((target) => ({ target })),
+      users: [],
     }])
       .catch((error: Error) => error);
     return { said, stored: spool.size };

@@ -41,12 +41,10 @@ for (const [name, text, found] of FROM) {
   Deno.test(`originator: ${name} → ${found}`, () => assert.equal(originatorOf(text), found));
 }
 
-Deno.test("a user may write as his or her own addresses only", () => {
-  const mayUse = ({ local }: { local: string }) => local.toLowerCase() === "ann";
-  assert.equal(refuseStranger({ local: "Ann", domain: "dev.test" }, mayUse), undefined);
-  const refusal = refuseStranger({ local: "Bob", domain: "dev.test" }, mayUse);
-  assert.equal(`${refusal?.code} ${refusal?.enhanced}`, "550 5.7.1");
-  assert.match(refusal?.lines.join() ?? "", /bob@dev\.test/);
+Deno.test("who may not write as an address hears which one it is", () => {
+  const refusal = refuseStranger({ local: "Bob", domain: "dev.test" });
+  assert.equal(`${refusal.code} ${refusal.enhanced}`, "550 5.7.1");
+  assert.match(refusal.lines.join(), /bob@dev\.test/);
 });
 
 const FACTS = { id: "id1", domain: "dev.test", at: Date.UTC(2026, 10, 22, 3, 4, 5) };
@@ -72,6 +70,6 @@ const COMPLETED: readonly [name: string, text: string, result: string][] = [
 for (const [name, text, result] of COMPLETED) {
   Deno.test(`a submitted message is completed: ${name}`, () => {
     const bytes = bytesOf(text);
-    assert.equal(textOf(complete(bytes, headerOf(bytes), FACTS)), result);
+    assert.equal(textOf(complete(bytes, headerOf(bytes), [], FACTS)), result);
   });
 }

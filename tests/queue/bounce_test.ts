@@ -8,7 +8,7 @@ const NO: RemoteReply = { code: 550, enhanced: "5.1.1", text: "No such user", ho
 const HEADER = "From: ann@ours.test\r\nSubject: hello\r\n";
 
 const make = bounceMaker(
-  { hostname: "mail.ours.test", postmaster: "postmaster@ours.test" },
+  { hostname: "mail.ours.test", postmaster: "postmaster@ours.test", giveUpAfter: 5 * 86_400_000 },
   (address): Promise<Target[]> =>
     Promise.resolve(address.includes("nobody") ? [] : [{ to: "maildir", path: "/mail/ann" }]),
   () => Date.UTC(2026, 0, 6, 12),

@@ -58,7 +58,7 @@ class World {
       deliver: (job) => process === this.#processes ? this.deliver(job) : new Promise(() => {}),
       laneOf,
       makeBounce: bounceMaker(
-        { hostname: "mail.ours.test", postmaster: "postmaster@ours.test" },
+        { hostname: "mail.ours.test", postmaster: "postmaster@ours.test", giveUpAfter: 5 * DAY },
         (address) => Promise.resolve([{ to: "maildir", path: `/mail/${address}` }]),
         () => this.clock.now(),
       ),
@@ -508,7 +508,7 @@ Deno.test("with a spool on disk a bounce that was stored before a crash is neith
   const folder = await Deno.makeTempDir();
   const sent: string[] = [];
   const bounce = bounceMaker(
-    { hostname: "mail.ours.test", postmaster: "postmaster@ours.test" },
+    { hostname: "mail.ours.test", postmaster: "postmaster@ours.test", giveUpAfter: 5 * DAY },
     (address) => Promise.resolve([{ to: "maildir", path: `/mail/${address}` }]),
   );
   const open = async (refuseRemove: boolean): Promise<[Spool, Queue]> => {

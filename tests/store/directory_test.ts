@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseMailbox } from "../../src/smtp/address.ts";
-import type { Domain, Resolved } from "../../src/store/directory.ts";
+import type { Resolved } from "../../src/store/directory.ts";
+import type { Domain } from "../../src/store/domains.ts";
 import { Directory } from "../../src/store/directory.ts";
 import { commit, KEY } from "../../src/store/kv.ts";
 import { readPeople } from "../../src/store/people_cache.ts";
@@ -167,11 +168,13 @@ Deno.test("a target that is gone is named, and the others are served; one that i
     await store.aliases.add({ address: "team@ours.test", targets: ["bob@ours.test", "x@else.test"] });
     await store.aliases.add({ address: "bobby@ours.test", targets: ["bob@ours.test"] });
     await store.users.remove("bob@ours.test");
+    const target = { to: "remote", address: "x@else.test" } as const;
     assert.deepEqual(await resolved(store, "team@ours.test"), {
       known: true,
-      targets: [{ to: "remote", address: "x@else.test" }],
+      targets: [target],
       users: [],
       owners: new Map(),
+      via: new Map([[target, "team@ours.test"]]),
       missing: ["bob@ours.test"],
     });
     assert.equal(await ask(store, "bobby@ours.test"), "unknown");

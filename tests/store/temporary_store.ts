@@ -1,5 +1,5 @@
 import { Aliases } from "../../src/store/aliases.ts";
-import type { Domain } from "../../src/store/directory.ts";
+import type { Domain } from "../../src/store/domains.ts";
 import { openKv } from "../../src/store/kv.ts";
 import type { ScryptCost } from "../../src/store/passwords.ts";
 import { Users } from "../../src/store/users.ts";

@@ -12,7 +12,7 @@ import { parseZone } from "../../src/sandbox/zone_file.ts";
 import { openServer, type Running } from "../../src/server.ts";
 import { askServer } from "../../src/status/control.ts";
 import { Aliases, type NewAlias } from "../../src/store/aliases.ts";
-import { domainsOf } from "../../src/store/directory.ts";
+import { domainsOf } from "../../src/store/domains.ts";
 import { openKv } from "../../src/store/kv.ts";
 import { type NewUser, Users } from "../../src/store/users.ts";
 import { selfSigned } from "../../src/tls/self_signed.ts";
@@ -26,6 +26,11 @@ export const ANN: NewUser = { address: "ann@ours.test", password: PASSWORD };
 
 /** Pieces of TOML go where their names say; everything else is as it comes. */
 export interface LocalSettings {
+  /** Our domain and its server, where its MX leads. Default: `ours.test` at 127.0.0.1. */
+  readonly name?: string;
+  readonly address?: string;
+  /** Beside the configuration: text by name. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Keys before the first table, keys of the domain `ours.test`, keys of tables. */
   readonly top?: string;
   readonly domain?: string;
@@ -68,6 +73,7 @@ export class LocalServer {
     readonly folder: string,
     readonly configFile: string,
     private readonly names: NameServer,
+    private readonly domain: string,
   ) {}
 
   static async open(settings: LocalSettings = {}): Promise<LocalServer> {
@@ -85,10 +91,13 @@ export class LocalServer {
   static async prepare(settings: LocalSettings = {}): Promise<LocalServer> {
     const folder = await Deno.makeTempDir({ prefix: "maildemon-test-" });
     const names = await serveZone(parseZone(zoneOf(settings)));
-    const server = new LocalServer(folder, join(folder, "config.toml"), names);
+    const server = new LocalServer(folder, join(folder, "config.toml"), names, settings.name ?? "ours.test");
     try {
       await Deno.writeTextFile(join(folder, "fullchain.pem"), pair.certificate);
       await Deno.writeTextFile(join(folder, "privkey.pem"), pair.key);
+      for (const [name, text] of Object.entries(settings.files ?? {})) {
+        await Deno.writeTextFile(join(folder, name), text, { mode: 0o600 });
+      }
       await Deno.writeTextFile(server.configFile, configOf(settings, names));
       await server.#addPeople(settings);
       return server;
@@ -176,9 +185,9 @@ export class LocalServer {
 
   // ── where mail gets ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What lies in a Maildir of `ours.test`, oldest first, one character for each byte. */
+  /** What lies in a Maildir of our domain, oldest first, one character for each byte. */
   async inbox(local = "ann"): Promise<string[]> {
-    return await textsIn(join(this.store, "mail", "ours.test", local, "new"));
+    return await textsIn(join(this.store, "mail", this.domain, local, "new"));
   }
 
   /** What has left, when it is captured. */
@@ -224,12 +233,12 @@ export class LocalServer {
 }
 
 function configOf(settings: LocalSettings, names: NameServer): string {
-  const { top = "", domain = "", limits = "", auth = "", checks = "", reputation } = settings;
-  return `hostname = "mail.ours.test"
+  const { name = "ours.test", top = "", domain = "", limits = "", auth = "", checks = "", reputation } = settings;
+  return `hostname = "mail.${name}"
 store = "store"
 ${top}
 [[domains]]
-name = "ours.test"
+name = "${name}"
 ${domain}
 ${settings.listeners ?? LISTENERS}
 [dns]
@@ -258,10 +267,10 @@ export function direct(port: number, more = ""): string {
   return `port = ${port}\nallow_private = ["127.0.0.0/8"]\n${more}`;
 }
 
-function zoneOf({ zone = REMOTE }: LocalSettings): string {
+function zoneOf({ name = "ours.test", address = "127.0.0.1", zone = REMOTE }: LocalSettings): string {
   return `$TTL 60
-ours.test.         MX   10 mail.ours.test.
-mail.ours.test.    A    127.0.0.1
+${name}.         MX   10 mail.${name}.
+mail.${name}.    A    ${address}
 ${zone}`;
 }
 
