@@ -1,4 +1,4 @@
-import type { Alias } from "../store/people.ts";
+import { type Alias, demandMailbox } from "../store/people.ts";
 import type { Command } from "./arguments.ts";
 import { DONE, JSON_OPTION, WrongUsage } from "./arguments.ts";
 import type { Column } from "./table.ts";
@@ -10,6 +10,12 @@ const COLUMNS: readonly Column<Alias>[] = [
   { head: "LEADS TO", cell: ({ targets }) => targets.join(", ") },
   { head: "UNTIL", cell: ({ until }) => until === undefined ? "" : closing(until) },
 ];
+
+const UNTIL = {
+  name: "until",
+  value: "WHEN",
+  explain: "closed from then on: a date (to its end, UTC), a time like 2026-12-31T12:00Z, 12h, 30d, or now",
+} as const;
 
 const add: Command = {
   name: "add",
@@ -23,11 +29,7 @@ const add: Command = {
     { name: "target", many: true, explain: "where its mail goes, ours or elsewhere" },
   ],
   options: [
-    {
-      name: "until",
-      value: "WHEN",
-      explain: "closed from then on: a date (to its end, UTC), a time like 2026-12-31T12:00Z, 12h, 30d, or now",
-    },
+    UNTIL,
     { name: "replace", explain: "take the place of an alias that exists" },
   ],
   run(args, options, context) {
@@ -40,6 +42,51 @@ const add: Command = {
         ...until,
       });
       context.out(`${printable(alias.address)} leads to ${printable(alias.targets.join(", "))}.`);
+      return DONE;
+    });
+  },
+};
+
+const disposable: Command = {
+  name: "disposable",
+  summary: "make up an address for one correspondent, and print it",
+  examples: [
+    "alias disposable ann@example.com --for bookshop",
+    "alias disposable ann@example.com --for fair --until 30d",
+  ],
+  arguments: [{
+    name: "target",
+    many: true,
+    explain: "where its mail goes; the first one in a domain of ours has its domain",
+  }],
+  options: [
+    { name: "for", value: "WORD", explain: "what the address begins with (default: mail)" },
+    UNTIL,
+  ],
+  run(args, options, context) {
+    const until = options.has("until") ? { until: parseUntil(options.text("until"), Date.now()) } : {};
+    return withPeople(context, async ({ config, aliases }) => {
+      const targets = args.list("target"), ours = config.domains.map(({ name }) => name);
+      const found = targets.map((target) => demandMailbox(target, "The target").domain).find((one) =>
+        ours.includes(one)
+      );
+      const word = options.maybe("for") ?? "mail";
+      const alias = await aliases.disposable({ word, domain: found ?? ours[0] ?? "", targets, ...until });
+      context.out(printable(alias.address));
+      return DONE;
+    });
+  },
+};
+
+const close: Command = {
+  name: "close",
+  summary: "close an alias: mail to it is refused from now on, even with a catch-all",
+  examples: ["alias close bookshop-k3x9pt@example.com"],
+  arguments: [{ name: "address", explain: "the alias" }],
+  run(args, _options, context) {
+    return withPeople(context, async ({ aliases }) => {
+      const alias = await aliases.close(args.text("address"));
+      context.out(`Closed ${printable(alias.address)}; alias add --replace opens it again.`);
       return DONE;
     });
   },
@@ -79,7 +126,7 @@ export const alias: Command = {
   name: "alias",
   summary: "addresses that lead to others",
   examples: ["alias add sales@example.com ann@example.com"],
-  subcommands: [add, list, remove],
+  subcommands: [add, disposable, list, close, remove],
 };
 
 /** Milliseconds since 1970. */

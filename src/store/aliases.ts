@@ -21,6 +21,8 @@ export interface NewAlias {
 
 // One record must fit into 64 KiB. Longer lists are aliases of aliases.
 const MAX_TARGETS = 100;
+/** Of what is made up: none that are mistaken for another when they are read aloud. */
+const SIGNS = "abcdefghjkmnpqrstuvwxyz23456789";
 
 /** Every method that changes something throws Refused, with a sentence, when it may not be. */
 export class Aliases {
@@ -70,16 +72,44 @@ export class Aliases {
     return aliases;
   }
 
+  /** An address that nobody has had before, for one correspondent: `WORD-` and six signs that cannot be guessed. */
+  async disposable(
+    { word, domain, ...rest }: { readonly word: string; readonly domain: string } & Omit<NewAlias, "address">,
+  ): Promise<Alias> {
+    if (!/^[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?$/i.test(word) || word.includes("..")) {
+      throw new Refused(
+        `${JSON.stringify(word)} cannot begin an address: write up to 32 letters, digits, ".", "-" or "_".`,
+      );
+    }
+    const signs = Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => SIGNS[byte % SIGNS.length]).join("");
+    return await this.add({ ...rest, address: `${word.toLowerCase()}-${signs}@${domain}` });
+  }
+
+  /** Closes it at once: mail to it is refused from now on, also where there is a catch-all. */
+  close(address: string): Promise<Alias> {
+    return changePeople(this.#kv, async (change) => {
+      const [key, alias] = await this.#demandAlias(address);
+      const closed: Alias = { ...alias, until: (this.#settings.now ?? Date.now)() };
+      change.set(KEY.address(key), { of: "alias", ...closed } satisfies Owner);
+      return closed;
+    });
+  }
+
   /** Ends it at once; the address then belongs to nobody, or to the catch-all. */
   remove(address: string): Promise<Alias> {
     return changePeople(this.#kv, async (change) => {
-      const key = addressKey(demandMailbox(address, "The alias"));
-      const owner = await readOwner(this.#kv, key);
-      if (owner?.of === "user") throw new Refused(`${address} is not an alias but an address of ${owner.login}.`);
-      if (owner === undefined) throw new Refused(`There is no alias ${address}: "alias list" shows all.`);
+      const [key, alias] = await this.#demandAlias(address);
       change.delete(KEY.address(key));
-      return owner;
+      return alias;
     });
+  }
+
+  async #demandAlias(address: string): Promise<[key: string, Alias]> {
+    const key = addressKey(demandMailbox(address, "The alias")), owner = await readOwner(this.#kv, key);
+    if (owner?.of === "user") throw new Refused(`${address} is not an alias but an address of ${owner.login}.`);
+    if (owner === undefined) throw new Refused(`There is no alias ${address}: "alias list" shows all.`);
+    const { of: _, ...alias } = owner;
+    return [key, alias];
   }
 
   /** A target that is ours must exist: with a typing mistake in it, mail would be refused long after. */

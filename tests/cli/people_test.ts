@@ -143,7 +143,12 @@ Deno.test("aliases are added with several targets and an end, listed and removed
     assert.deepEqual([listed.targets, listed.until], [["ann@ours.test", "x@else.test"], "2020-02-01T00:00:00.000Z"]);
     assert.equal((await type(["alias", "add", "team@ours.test", "y@else.test"])).code, 1);
     assert.equal((await type(["alias", "add", "team@ours.test", "y@else.test", "--replace"])).code, 0);
+    const closed = await type(["alias", "close", "team@ours.test"]);
+    assert.match(closed.out, /^Closed team@ours\.test; alias add --replace opens it again\.\n$/);
+    assert.match((await type(["alias", "list"])).out, /team@ours\.test .* \(closed\)\n/);
     assert.equal((await type(["alias", "remove", "team@ours.test"])).code, 0);
+    const made = await type(["alias", "disposable", "x@else.test", "ann@ours.test", "--for", "shop"]);
+    assert.match(made.out, /^shop-[a-z2-9]{6}@ours\.test\n$/);
     assert.equal((await type(["alias", "remove", "team@ours.test"])).code, 1);
   });
 });

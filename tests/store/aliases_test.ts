@@ -36,6 +36,8 @@ Deno.test("what cannot be a target is refused with the reason", async () => {
       [() => add("x@else.test\r\nRCPT"), /control characters/],
       [() => add("x@else.test\u0085"), /control characters/],
       [() => add("nobody"), /is not an address/],
+      [() => add("SRS0=abcdefgh=aa=else.test=x@ours.test"), /is a return path of forwarded mail/],
+      [() => add("srs1=abcdefgh=else.test==x@else.test"), /is a return path of forwarded mail/],
       [() => add("@ours.test:x@else.test"), /is not an address/],
       [() => add("ghost@ours.test"), /in a domain of ours and leads nowhere/],
       [() => add("team@ours.test"), /in a circle: team@ours.test → team@ours.test/],
@@ -113,5 +115,30 @@ Deno.test("hostile local parts as alias or target are refused, or are words like
     }
     const made = new Set((await aliases.list()).map(({ address }) => address));
     for (const word of ["__proto__", "constructor", "toString"]) assert(made.has(`${word}@ours.test`), word);
+  });
+});
+
+Deno.test("an alias that is closed is refused, and not left to the catch-all; a disposable one cannot be guessed", async () => {
+  await withStore(async ({ users, aliases }) => {
+    await users.add({ address: "ann@ours.test" });
+    const made = new Set<string>();
+    for (let count = 0; count < 20; count++) {
+      const wanted = { word: "Shop", domain: "ours.test", targets: ["ann@ours.test"] };
+      made.add((await aliases.disposable(wanted)).address);
+    }
+    assert.equal(made.size, 20);
+    const [first = ""] = made;
+    assert.match(first, /^shop-[a-z2-9]{6}@ours\.test$/);
+    const before = Date.now();
+    assert.ok(((await aliases.close(first.toUpperCase())).until ?? 0) >= before);
+    assert.ok(((await aliases.list()).find(({ address }) => address === first)?.until ?? 0) >= before);
+    await assert.rejects(aliases.close("ann@ours.test"), /not an alias but an address of ann/);
+    for (const word of ["", "a b", "..", "|id", "-x", "x".repeat(33)]) {
+      await assert.rejects(
+        aliases.disposable({ word, domain: "ours.test", targets: ["ann@ours.test"] }),
+        Refused,
+        word,
+      );
+    }
   });
 });
