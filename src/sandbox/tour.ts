@@ -47,6 +47,8 @@ export async function walk(settings: TourSettings, tell: (step: Step) => void): 
 function paths(settings: TourSettings): readonly (readonly [name: string, path: () => Promise<string>])[] {
   const { ports } = settings;
   const inbox = join(settings.store, "mail", "dev.test", "ann", "new"), outbox = join(settings.store, "outbox");
+  /** Under which the forwarded message left. */
+  let returnPath = "";
   return [
     ["in from outside, stored", async () => {
       const token = fresh();
@@ -58,8 +60,26 @@ function paths(settings: TourSettings): readonly (readonly [name: string, path: 
     ["in from outside, forwarded", async () => {
       const token = fresh();
       await fromOutside(ports.mx, CAROL, "bob@dev.test", token, 250);
-      await leaving(outbox, token, "bob@remote.test");
-      return "left for bob@remote.test";
+      const { text, sender } = await leaving(outbox, token, "bob@remote.test");
+      if (!text.endsWith(messageOf(CAROL, "bob@dev.test", token))) {
+        throw new Error("it left, but its bytes have changed");
+      }
+      if (!sender.startsWith("SRS0=")) throw new Error(`it left as mail of ${sender}`);
+      returnPath = sender;
+      return `left for bob@remote.test byte for byte, as ${sender}`;
+    }],
+    ["a bounce of it, returned to its sender", async () => {
+      const token = fresh();
+      await fromOutside(ports.mx, "", returnPath, token, 250);
+      await leaving(outbox, token, CAROL);
+      return `left for ${CAROL}`;
+    }],
+    ["unsigned, of a strict domain, forwarded", async () => {
+      const token = fresh(), dora = "dora@strict.test";
+      await fromOutside(ports.mx, dora, "bob@dev.test", token, 250);
+      const { text } = await leaving(outbox, token, "bob@remote.test");
+      if (!text.includes(`\r\nReply-To: ${dora}\r\n`)) throw new Error("answers to it would not get to its author");
+      return await verified(settings, text);
     }],
     ["submitted with STARTTLS, signed, sent", async () => {
       const token = fresh();
@@ -67,14 +87,14 @@ function paths(settings: TourSettings): readonly (readonly [name: string, path: 
       client.expect(250, await client.say("EHLO client.dev.test"));
       await client.startTls(settings.authority);
       await submit(client, settings.password, CAROL, token);
-      return await verified(settings, await leaving(outbox, token, CAROL));
+      return await verified(settings, (await leaving(outbox, token, CAROL)).text);
     }],
     ["submitted over implicit TLS, signed, sent", async () => {
       const token = fresh();
       const client = await Client.connect(ports.submissions, settings.authority);
       client.expect(250, await client.say("EHLO client.dev.test"));
       await submit(client, settings.password, "dave@plain.test", token);
-      return await verified(settings, await leaving(outbox, token, "dave@plain.test"));
+      return await verified(settings, (await leaving(outbox, token, "dave@plain.test")).text);
     }],
     ["submitted to nowhere, bounced", async () => {
       const token = fresh();
@@ -116,7 +136,9 @@ async function submit(client: Client, password: string, recipient: string, token
 }
 
 function messageOf(from: string, to: string, token: string): string {
-  return `From: ${from}\r\nTo: ${to}\r\nSubject: a walk through maildemon\r\nX-Walk: ${token}\r\n\r\nHello from ${token}.\r\n`;
+  return `From: ${
+    from || "MAILER-DAEMON@remote.test"
+  }\r\nTo: ${to}\r\nSubject: a walk through maildemon\r\nX-Walk: ${token}\r\n\r\nHello from ${token}.\r\n`;
 }
 
 function fresh(): string {
@@ -138,13 +160,17 @@ async function arrival(folder: string, token: string, pattern = /^/): Promise<st
 }
 
 /** The message as it left, to that address and nobody else. */
-async function leaving(outbox: string, token: string, recipient: string): Promise<string> {
+async function leaving(
+  outbox: string,
+  token: string,
+  recipient: string,
+): Promise<{ readonly text: string; readonly sender: string }> {
   const text = await arrival(outbox, token);
   for (const path of await filesIn(outbox)) {
     if (!path.endsWith(".eml") || await Deno.readTextFile(path) !== text) continue;
-    const { recipients } = JSON.parse(await jsonBeside(path));
+    const { sender, recipients } = JSON.parse(await jsonBeside(path));
     const addresses = recipients.map(({ address }: { address: string }) => address);
-    if (addresses.join() === recipient) return text;
+    if (addresses.join() === recipient) return { text, sender };
     throw new Error(`it left for ${addresses.join()} instead of ${recipient}`);
   }
   throw new Error("it left without an envelope");

@@ -11,6 +11,7 @@ export const INHABITANTS: readonly Inhabitant[] = [
   { domain: "plain.test", about: "has no MX record, only an address" },
   { domain: "nomail.test", about: "takes no mail at all (null MX)" },
   { domain: "forged.test", about: "lets nobody send its mail: what claims to come from it is refused" },
+  { domain: "strict.test", about: "lets this machine send its mail, and wants refused what nobody vouches for" },
   { domain: "broken.test", about: "its name servers fail: mail waits in the queue" },
 ];
 
@@ -44,6 +45,11 @@ forged.test.           MX   10 mx.forged.test.
 forged.test.           TXT  "v=spf1 -all"
 _dmarc.forged.test.    TXT  "v=DMARC1; p=reject"
 mx.forged.test.        A    203.0.113.1
+
+strict.test.           MX   10 mx.strict.test.
+strict.test.           TXT  ${LOOPBACK_SENDS}
+_dmarc.strict.test.    TXT  "v=DMARC1; p=reject"
+mx.strict.test.        A    203.0.113.2
 
 broken.test.           BEHAVE servfail
 *.broken.test.         BEHAVE servfail
