@@ -14,7 +14,7 @@ const DELIVER: Option = {
   name: "deliver",
   value: "WHERE",
   many: true,
-  explain: "maildir, maildir:PATH or forward:ADDRESS; may be given several times",
+  explain: "maildir, maildir:PATH, forward:ADDRESS, lmtp:HOST:PORT or lmtp:unix:PATH; may be given several times",
 };
 const NAME: Option = { name: "name", value: "NAME", explain: "display name" };
 const LIMITS: readonly Option[] = [

@@ -48,8 +48,8 @@ export async function capture(
     await Deno.rename(`${draft}.json`, `${outbox}/${name}.json`);
     const reply = localReply(250, "2.0.0", `captured as ${name}.eml`, server.name);
     return outcomes(recipients, reply, "delivered").map((outcome) => {
-      const recipient = job.envelope.recipients[outcome.recipient];
-      return recipient === undefined ? outcome : { ...outcome, success: successOf(recipient, true) };
+      const recipient = job.envelope.recipients[outcome.recipient], success = recipient && successOf(recipient, true);
+      return { ...outcome, ...success && { success } };
     });
   } finally {
     await Deno.remove(`${draft}.eml`).catch(() => {});

@@ -19,18 +19,24 @@ export class Refusal extends Error {
   }
 }
 
-/** A TCP connection. Rejects with a `Refusal` when there is none in time. */
+/** `mx.example.org [192.0.2.1]`, `unix:/run/dovecot/lmtp`. */
+export function peerOf({ name }: Server, address: string): string {
+  return address.startsWith("/") ? name : `${name} [${address}]`;
+}
+
+/** A connection by TCP, or to a socket of this machine. Rejects with a `Refusal` when there is none in time. */
 export function connect(server: Server, address: string, limit: number): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: address, port: server.port, noDelay: true });
+    const isPath = address.startsWith("/");
+    const socket = net.connect(isPath ? { path: address } : { host: address, port: server.port, noDelay: true });
     const refuse = (why: string) => {
       clearTimeout(timer);
       socket.destroy();
       const reply = localReply(
         451,
         "4.4.1",
-        `cannot connect to port ${server.port}: ${why}`,
-        `${server.name} [${address}]`,
+        isPath ? `cannot connect: ${why}` : `cannot connect to port ${server.port}: ${why}`,
+        peerOf(server, address),
       );
       reject(new Refusal(reply, "connect", false));
     };

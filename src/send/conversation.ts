@@ -8,7 +8,7 @@ import type net from "node:net";
 import { Readable } from "node:stream";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 import type { RemoteReply } from "../queue/entry.ts";
-import { connect, Refusal } from "./connect.ts";
+import { connect, peerOf, Refusal } from "./connect.ts";
 import { isLoopback } from "./network.ts";
 import { hook, innerOf, listener } from "./nodemailer_watch.ts";
 import { BLOCK, OutgoingBody } from "./outgoing_body.ts";
@@ -16,6 +16,7 @@ import { codeOf, localReply } from "./remote_reply.ts";
 import type { Server } from "./route.ts";
 import { limitOf, type Step, type Timeouts, VERBS } from "./steps.ts";
 import {
+  acceptedBy,
   inWords,
   isInStep,
   mayHaveBody,
@@ -74,7 +75,7 @@ export class Conversation {
     tls: Tls,
     { hostname, timeouts }: ConversationSettings,
   ) {
-    this.peer = `${server.name} [${address}]`;
+    this.peer = peerOf(server, address);
     this.#server = server;
     this.#address = address;
     this.#timeouts = timeouts;
@@ -84,6 +85,7 @@ export class Conversation {
       host: server.name,
       port: server.port,
       name: hostname,
+      lmtp: server.lmtp === true,
       secure: server.port === 465,
       ignoreTLS: tls === "never",
       requireTLS: tls === "required",
@@ -153,7 +155,7 @@ export class Conversation {
     const body = new OutgoingBody(transaction.content, {
       mayBegin: () => mayHaveBody(this.#replies()),
       block: () => this.#arm("message"),
-      ended: () => this.#expect("final dot"),
+      ended: () => this.#expect("final dot", this.#server.lmtp ? acceptedBy(this.#replies()) : 1),
     });
     const stream = Readable.from(body.pieces(), { objectMode: false, highWaterMark: BLOCK });
     stream.on("error", () => {}); // nodemailer hears it too; after it has let go of the stream, nobody would.
@@ -174,7 +176,7 @@ export class Conversation {
     const replies = this.#replies();
     if (!clean || this.#awaited.length > 0 || !isInStep(replies)) this.close();
     // RFC 5321 §4.1.1.4: with the answer to the final dot a transaction is over; with any other refusal it is not.
-    this.#dirty = replies.final === undefined;
+    this.#dirty = replies.final.length === 0;
     lost ??= localReply(451, "4.4.2", "connection lost", this.peer);
     const fault = body.error && localReply(451, "4.3.0", `the message could not be read: ${body.error.message}`);
     const verdicts = verdictsOf(transaction, replies, { peer: this.peer, lost, ...fault && { fault } });
@@ -223,9 +225,10 @@ export class Conversation {
     return this.#amend(line);
   }
 
-  #expect(step: Step): void {
-    this.#awaited.push(step);
-    if (this.#awaited.length === 1) this.#arm(step);
+  #expect(step: Step, replies = 1): void {
+    const wasIdle = this.#awaited.length === 0;
+    for (let count = 0; count < replies; count++) this.#awaited.push(step);
+    if (wasIdle) this.#arm(step);
   }
 
   #heard(reply: string): void {
@@ -237,7 +240,7 @@ export class Conversation {
     const before = this.#said.get(step);
     if (before === undefined) this.#said.set(step, [reply]);
     else before.push(reply);
-    if (step === "EHLO" || step === "HELO") this.#hello = codeOf(reply) === 250 ? reply : "";
+    if (step === "EHLO" || step === "HELO" || step === "LHLO") this.#hello = codeOf(reply) === 250 ? reply : "";
 
     const next = this.#awaited[0];
     if (next !== undefined) this.#arm(next);
@@ -300,7 +303,7 @@ export class Conversation {
       rcpt: this.#said.get("RCPT") ?? [],
       data: last("DATA"),
       early: last("message"),
-      final: last("final dot"),
+      final: this.#said.get("final dot") ?? [],
     };
   }
 

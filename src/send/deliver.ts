@@ -6,6 +6,7 @@ import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
 import { capture } from "./capture.ts";
 import { checkContent } from "./content_check.ts";
 import { copiesOf, type ReturnPathOf } from "./forward.ts";
+import { deliverByLmtp } from "./lmtp.ts";
 import { Mailboxes } from "./mailbox.ts";
 import { openNetworks } from "./network.ts";
 import { RELAY, Relay, type RelaySettings } from "./relay.ts";
@@ -79,7 +80,7 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
       case "remote":
         return await toDomain(job, recipients, domainOf(target.address));
       case "lmtp":
-        return outcomes(recipients, localReply(451, "4.3.0", "LMTP is not there yet"));
+        return await deliverByLmtp(job, recipients, target.server, { relay, dns: parts.dns });
       case "nowhere":
         return nowhere(recipients, target.because);
       default:

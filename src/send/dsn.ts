@@ -16,8 +16,9 @@ export function requestOf({ notify, orcpt, target }: Recipient): Pick<Recipient,
   };
 }
 
-/** What is left to tell of a message that such a server has taken. */
-export function successOf({ target }: Recipient, offersDsn: boolean): NonNullable<Outcome["success"]> {
+/** What is left to tell of a message that such a server has taken; undefined: that it lies in its mailbox. */
+export function successOf({ target }: Recipient, offersDsn: boolean): Outcome["success"] {
+  if (target.to === "lmtp" && !offersDsn) return undefined;
   return offersDsn && !isConfidential(target) ? "passed on" : "relayed";
 }
 

@@ -10,6 +10,7 @@ import type { Job, Outcome, RemoteReply } from "../queue/entry.ts";
 import { WORKER_POOL, WorkerPool } from "../worker/pool.ts";
 import type { Letter, Stored } from "../worker/store_mail.ts";
 import { localReply, oneLine, outcomes } from "./remote_reply.ts";
+import { spamLine } from "./spam_line.ts";
 
 export interface MailboxSettings {
   /** Our name, part of each file name. */
@@ -106,8 +107,8 @@ export class Mailboxes {
 /** RFC 5321 §4.4: final delivery says who sent it. Delivered-To is how a loop through another server is found. */
 function traceLines({ envelope }: Job, recipient: number): Uint8Array {
   const { address = "", target } = envelope.recipients[recipient] ?? {};
-  const spam = target?.to === "maildir" && target.spam !== undefined ? `X-Spam: yes, score=${target.spam}\r\n` : "";
-  return utf8.encode(`Return-Path: <${oneLine(envelope.sender)}>\r\nDelivered-To: ${oneLine(address)}\r\n${spam}`);
+  const path = `Return-Path: <${oneLine(envelope.sender)}>\r\nDelivered-To: ${oneLine(address)}\r\n`;
+  return utf8.encode(`${path}${spamLine(target)}`);
 }
 
 /** The message below its trace lines, in buffers of its own that may be given away. The last one says so. */

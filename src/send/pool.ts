@@ -75,6 +75,6 @@ export class Pool {
   }
 }
 
-function keyOf({ name, port, credentials }: Server): string {
-  return `${name} ${port} ${credentials?.user ?? ""}`;
+function keyOf({ name, port, credentials, lmtp }: Server): string {
+  return `${name} ${port} ${lmtp ? "lmtp" : ""} ${credentials?.user ?? ""}`;
 }

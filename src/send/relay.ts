@@ -72,7 +72,9 @@ export class Relay {
         this.#pool.put(server, conversation);
         return outcomes(recipients, impossible);
       }
-      const { verdicts, untouched } = await conversation.send(transactionOf(job, recipients, contents));
+      const { verdicts, untouched } = await conversation.send(
+        transactionOf(job, recipients, contents, server, conversation),
+      );
       this.#pool.put(server, conversation);
       const [first] = verdicts;
       if (!untouched || first === undefined) {
@@ -111,7 +113,7 @@ export class Relay {
   }
 
   async #open(server: Server, address: string): Promise<[Server, Conversation, string]> {
-    const tls: Tls = server.credentials !== undefined && !isLoopback(address) ? "required" : "if offered";
+    const tls = tlsFor(server, address);
     try {
       return [server, await Conversation.open(server, address, tls, this.#settings), ""];
     } catch (error) {
@@ -121,6 +123,11 @@ export class Relay {
       return [server, conversation, `in clear, since TLS failed: ${error.reply.text}`];
     }
   }
+}
+
+function tlsFor({ credentials }: Server, address: string): Tls {
+  if (address.startsWith("/")) return "never"; // Nobody else is on that line.
+  return credentials !== undefined && !isLoopback(address) ? "required" : "if offered";
 }
 
 /** Nobody took part: the most telling refusal, and whether a server was there at all. */
@@ -145,7 +152,8 @@ function outcomesOf(
     if (verdict === undefined || recipient === undefined) return [];
     const reply = remarked(verdict.reply, remark);
     if (!verdict.delivered) return outcomes([index], reply, resultOf(reply));
-    return outcomes([index], reply, "delivered").map((outcome) => ({ ...outcome, success: successOf(recipient, dsn) }));
+    const success = successOf(recipient, dsn);
+    return outcomes([index], reply, "delivered").map((outcome) => ({ ...outcome, ...success && { success } }));
   });
 }
 
@@ -170,6 +178,8 @@ function beyond(
   if (limit > 0 && job.content.size > limit) {
     return localReply(552, "5.3.4", `takes messages of up to ${limit} bytes, this one has ${job.content.size}`, peer);
   }
+  // What stores mail takes it as it is, whatever it says.
+  if (server.lmtp) return undefined;
   if (contents.eightBit && !offers.has("8BITMIME")) {
     return localReply(554, "5.6.3", `${server.name} takes no 8-bit content (8BITMIME)`, peer);
   }
@@ -179,7 +189,13 @@ function beyond(
   return undefined;
 }
 
-function transactionOf(job: Job, recipients: readonly number[], contents: Contents): Transaction {
+function transactionOf(
+  job: Job,
+  recipients: readonly number[],
+  contents: Contents,
+  { lmtp }: Server,
+  { offers }: Conversation,
+): Transaction {
   const { sender, ret, envid } = job.envelope;
   return {
     sender,
@@ -189,9 +205,10 @@ function transactionOf(job: Job, recipients: readonly number[], contents: Conten
     }),
     ...ret && { ret },
     ...envid !== undefined && { envid },
-    eightBit: contents.eightBit,
-    smtputf8: needsUtf8(job, recipients, contents),
+    eightBit: contents.eightBit && offers.has("8BITMIME"),
+    smtputf8: needsUtf8(job, recipients, contents) && offers.has("SMTPUTF8"),
     content: job.content,
+    ...lmtp && { lmtp },
   };
 }
 
@@ -203,7 +220,7 @@ function needsUtf8(job: Job, recipients: readonly number[], { utf8Header }: Cont
 
 function addressOf({ envelope }: Job, recipient: number): string {
   const target = envelope.recipients[recipient]?.target;
-  return target?.to === "remote" ? target.address : "";
+  return target?.to === "remote" || target?.to === "lmtp" ? target.address : "";
 }
 
 // deno-lint-ignore no-control-regex

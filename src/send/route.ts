@@ -46,6 +46,8 @@ export interface Server {
   /** Both families by turns. Never empty. */
   readonly addresses: readonly string[];
   readonly credentials?: Credentials;
+  /** RFC 2033: it answers for each recipient. Its name may be `unix:PATH`, and its address that path. */
+  readonly lmtp?: true;
 }
 
 export type Route =
@@ -85,7 +87,18 @@ export async function findRoute(text: string, settings: RouteSettings, parts: Ro
   }
 }
 
-async function viaRoute({ host, port, credentials }: Via, parts: RouteParts): Promise<Route> {
+/** `HOST:PORT` or `unix:PATH`, which the settings of a user name. */
+export async function lmtpRoute(text: string, parts: Pick<RouteParts, "dns">): Promise<Route> {
+  const common = { preference: 0, lmtp: true } as const;
+  if (text.startsWith("unix:")) {
+    return { to: "servers", servers: [{ ...common, name: text, port: 0, addresses: [text.slice("unix:".length)] }] };
+  }
+  const cut = text.lastIndexOf(":"), host = text.slice(0, cut).replace(/^\[(.*)\]$/, "$1");
+  const route = await viaRoute({ host, port: Number(text.slice(cut + 1)) }, parts);
+  return route.to === "nowhere" ? route : { to: "servers", servers: [{ ...route.servers[0], ...common }] };
+}
+
+async function viaRoute({ host, port, credentials }: Via, parts: Pick<RouteParts, "dns">): Promise<Route> {
   const found = await lookUp(host, parts.dns);
   if (found.addresses.length === 0) {
     // Whatever the DNS says, it is the settings that are wrong or early, and that is no fault of the mail.

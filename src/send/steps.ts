@@ -1,6 +1,6 @@
 /** The steps of a conversation, and how long each may take. */
 
-export const VERBS = ["EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "QUIT"] as const;
+export const VERBS = ["EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "RSET", "QUIT"] as const;
 export type Step = typeof VERBS[number] | "connect" | "greeting" | "handshake" | "message" | "final dot";
 
 /** Milliseconds for each step. */

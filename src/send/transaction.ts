@@ -16,6 +16,8 @@ export interface Transaction {
   readonly eightBit: boolean;
   readonly smtputf8: boolean;
   readonly content: Content;
+  /** Each recipient has an answer of its own behind the final dot. */
+  readonly lmtp?: true;
 }
 
 /** Raw replies, as far as they came. */
@@ -26,7 +28,8 @@ export interface Replies {
   readonly data: string | undefined;
   /** What was said before the message had been sent whole. */
   readonly early: string | undefined;
-  readonly final: string | undefined;
+  /** One; with LMTP, one for each recipient that was accepted, in their order (RFC 2033 §4.2). */
+  readonly final: readonly string[];
 }
 
 export interface Verdict {
@@ -39,27 +42,28 @@ export interface Verdict {
  * sending the message itself.
  */
 export function verdictsOf(
-  { recipients }: Transaction,
+  { recipients, lmtp }: Transaction,
   replies: Replies,
   { peer, lost, fault }: { readonly peer: string; readonly lost: RemoteReply; readonly fault?: RemoteReply },
 ): Verdict[] {
   const said = (raw: string | undefined, step: string) => raw === undefined ? lost : inWords(raw, step, peer);
-  const message = verdictOfMessage(replies, said, peer, fault);
+  let accepted = 0;
   return recipients.map((_, index) => {
     const rcpt = replies.rcpt[index];
     if (!isSuccess(replies.mail)) return { delivered: false, reply: said(replies.mail, "MAIL") };
     if (!isSuccess(rcpt)) return { delivered: false, reply: said(rcpt, "RCPT") };
-    return message;
+    return verdictOfMessage(replies, replies.final[lmtp ? accepted++ : 0], said, peer, fault);
   });
 }
 
 function verdictOfMessage(
   replies: Replies,
+  final: string | undefined,
   said: (raw: string | undefined, step: string) => RemoteReply,
   peer: string,
   fault: RemoteReply | undefined,
 ): Verdict {
-  const { data, early, final } = replies;
+  const { data, early } = replies;
   if (fault !== undefined) return { delivered: false, reply: fault };
   if (!mayHaveBody(replies)) return { delivered: false, reply: said(data, "DATA") };
   // A refusal can come early. A success cannot: what it has not got, the server has not taken.
@@ -74,11 +78,16 @@ export function mayHaveBody({ mail, rcpt, data }: Replies): boolean {
     Math.trunc((codeOf(data ?? "") ?? 0) / 100) === 3;
 }
 
+/** How many recipients the server has accepted. */
+export function acceptedBy({ rcpt }: Replies): number {
+  return rcpt.filter(isSuccess).length;
+}
+
 /** Both sides surely agree that the transaction is over or can be reset. */
 export function isInStep({ mail, rcpt, data, early, final }: Replies): boolean {
-  const codes = [mail, ...rcpt, final].filter((raw) => raw !== undefined);
+  const codes = [mail, ...rcpt, ...final].filter((raw) => raw !== undefined);
   return early === undefined && codes.every((raw) => isSuccess(raw) || (isRefusal(raw) && codeOf(raw) !== 421)) &&
-    (data === undefined || isRefusal(data) || final !== undefined);
+    (data === undefined || isRefusal(data) || final.length > 0);
 }
 
 /**

@@ -176,11 +176,15 @@ class Walk {
     const forward = home.defaultForward === undefined ? ["maildir"] : [`forward:${home.defaultForward}`];
     for (const item of user.deliver.length > 0 ? user.deliver : forward) {
       this.#at = user.address;
-      await this.#delivery(item, own, next);
+      await this.#delivery(item, { own, login: formatMailbox(login) }, next);
     }
   }
 
-  async #delivery(item: string, own: Target, path: readonly Step[]): Promise<void> {
+  async #delivery(
+    item: string,
+    { own, login }: { readonly own: Target; readonly login: string },
+    path: readonly Step[],
+  ): Promise<void> {
     try {
       const delivery = demandDelivery(item);
       switch (delivery.by) {
@@ -188,6 +192,8 @@ class Walk {
           return this.#add(own);
         case "maildir":
           return this.#add({ to: "maildir", path: folderOf(delivery.path, this.#mail) });
+        case "lmtp":
+          return this.#add({ to: "lmtp", server: delivery.server, address: login });
         case "forward":
           return await this.address(delivery.to, path);
         default:

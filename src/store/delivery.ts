@@ -1,13 +1,15 @@
-/** One way in which a user gets mail, as it stands in the record: `maildir`, `maildir:PATH`, `forward:ADDRESS`. */
+/** One way in which a user gets mail, as in the record: `maildir`, `maildir:PATH`, `forward:ADDRESS`, `lmtp:SERVER`. */
 
 import { isAbsolute, join, normalize } from "node:path";
 import type { Mailbox } from "../smtp/address.ts";
-import { formatMailbox } from "../smtp/address.ts";
+import { formatMailbox, parseDomain } from "../smtp/address.ts";
+import { parseIp } from "../smtp/network.ts";
 import { demandMailbox, Refused } from "./people.ts";
 
 export type Delivery =
   | { readonly by: "own maildir" }
   | { readonly by: "maildir"; /** Absolute, or relative to the mail folder; normalized. */ readonly path: string }
+  | { readonly by: "lmtp"; /** `HOST:PORT` or `unix:PATH`. */ readonly server: string }
   | { readonly by: "forward"; readonly to: Mailbox };
 
 /** Throws Refused with what is wrong and what is allowed. */
@@ -21,10 +23,13 @@ export function demandDelivery(text: string): Delivery {
     case "maildir":
       return { by: "maildir", path: demandFolder(rest) };
     case "lmtp":
-      throw new Refused(`Delivery ${JSON.stringify(text)} is not possible yet: this version has no LMTP.`);
+      return { by: "lmtp", server: demandServer(rest) };
     default:
       throw new Refused(
-        `Delivery ${JSON.stringify(text)} is unknown: write maildir, maildir:PATH or forward:ADDRESS.`,
+        `Delivery ${
+          JSON.stringify(text)
+        } is unknown: write maildir, maildir:PATH, forward:ADDRESS, lmtp:HOST:PORT or ` +
+          "lmtp:unix:PATH.",
       );
   }
 }
@@ -38,6 +43,8 @@ export function formatDelivery(delivery: Delivery): string {
       return `maildir:${delivery.path}`;
     case "forward":
       return `forward:${formatMailbox(delivery.to)}`;
+    case "lmtp":
+      return `lmtp:${delivery.server}`;
     default:
       return delivery satisfies never;
   }
@@ -45,6 +52,32 @@ export function formatDelivery(delivery: Delivery): string {
 
 export function folderOf(path: string, mailFolder: string): string {
   return isAbsolute(path) ? path : join(mailFolder, path);
+}
+
+function demandServer(server: string): string {
+  const shown = JSON.stringify(server);
+  if (server.startsWith("unix:")) {
+    const path = server.slice("unix:".length);
+    // deno-lint-ignore no-control-regex
+    const isOdd = /[\x00-\x1f\x7f]/.test(path) || path.split("/").includes("..");
+    if (!isAbsolute(path) || path.endsWith("/") || isOdd) {
+      throw new Refused(
+        `The socket ${shown} must be written like unix:/run/dovecot/lmtp: an absolute path without "..".`,
+      );
+    }
+    return server;
+  }
+  const [, host = "", digits = ""] = /^(.*):(\d{1,5})$/.exec(server) ?? [], port = Number(digits);
+  const inner = /^\[(.*)\]$/.exec(host)?.[1], family = (inner ?? host).includes(":") ? "ipv6" : "other";
+  const isHost = inner === undefined
+    ? family === "other" && parseDomain(host) !== undefined
+    : family === "ipv6" && parseIp(inner) !== undefined;
+  if (!isHost || host.startsWith("[") && inner === undefined || port < 1 || port > 65_535) {
+    throw new Refused(
+      `The LMTP server ${shown} must be written like 127.0.0.1:24, [::1]:24, or unix:/run/dovecot/lmtp.`,
+    );
+  }
+  return `${host.toLowerCase()}:${port}`;
 }
 
 function demandFolder(path: string): string {

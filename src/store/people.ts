@@ -11,7 +11,7 @@ export interface User {
   readonly displayName: string;
   /** Further addresses, `local@domain`. */
   readonly addresses: readonly string[];
-  /** `maildir`, `maildir:PATH` or `forward:ADDRESS`. Empty: the domain's default_forward, else the own Maildir. */
+  /** `maildir`, `maildir:PATH`, `forward:ADDRESS`, `lmtp:HOST:PORT` or `lmtp:unix:PATH`. Empty: the domain's default_forward, else the own Maildir. */
   readonly deliver: readonly string[];
   /** Recipients a day. */
   readonly sendLimit: number;

@@ -162,7 +162,7 @@ Deno.test("hostile targets and wrong options are refused with a reason", async (
       [["alias", "add", "a@else.test", "b@else.test"], 1, /not in a domain of ours/],
       [["alias", "add", "a@ours.test", "b@else.test", "--until", "soon"], 2, /--until must be a date/],
       [["alias", "add", "a@ours.test"], 2, /missing required argument 'target'/],
-      [["user", "add", "a@ours.test", "--deliver", "lmtp:x:24"], 1, /not possible yet/],
+      [["user", "add", "a@ours.test", "--deliver", "lmtp:x"], 1, /must be written like 127\.0\.0\.1:24/],
       [["user", "add", "no address"], 1, /is not an address/],
       [["user", "set", "a@ours.test"], 2, /name at least one option/],
       [["user", "set", "a@ours.test", "--enable", "--disable"], 2, /not both/],

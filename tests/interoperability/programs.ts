@@ -4,6 +4,7 @@
 const PACKAGES = {
   aiosmtpd: "python3-aiosmtpd",
   curl: "curl",
+  dovecot: "dovecot-lmtpd",
   dkimpy: "python3-dkim with python3-nacl",
   msmtp: "msmtp",
   "msmtp with SCRAM-PLUS": "msmtp (a later one, that knows scram-sha-256-plus)",

@@ -8,6 +8,8 @@ import tls from "node:tls";
 export type Answer = string | { readonly bytes: string } | "hang" | "drop";
 
 export interface RemoteScript {
+  /** Speaks LMTP: LHLO, and behind the final dot `message` is asked for each recipient, with the line of its RCPT. */
+  readonly lmtp?: true;
   readonly greeting?: Answer;
   /** Lines of EHLO after the first. Default: PIPELINING, SIZE, 8BITMIME. */
   readonly offers?: readonly string[];
@@ -64,14 +66,18 @@ c3QwCgYIKoZIzj0EAwIDSQAwRgIhAIF3ShTPG7B7iR02PJpKmBuEPMHwgGcnIZnZ
 
 export class RemoteServer {
   readonly seen: Seen[] = [];
+  /** 0 for a socket at a path. */
   readonly port: number;
-  readonly #listener: Deno.TcpListener;
+  readonly #listener: Deno.TcpListener | Deno.UnixListener;
   readonly #connections = new Set<Connection>();
   readonly #running: Promise<void>;
 
-  constructor(public script: RemoteScript = {}, { hostname = "127.0.0.1", port = 0 } = {}) {
-    this.#listener = Deno.listen({ hostname, port });
-    this.port = this.#listener.addr.port;
+  constructor(
+    public script: RemoteScript = {},
+    { hostname = "127.0.0.1", port = 0, path }: { hostname?: string; port?: number; path?: string } = {},
+  ) {
+    this.#listener = path === undefined ? Deno.listen({ hostname, port }) : Deno.listen({ transport: "unix", path });
+    this.port = "port" in this.#listener.addr ? this.#listener.addr.port : 0;
     this.#running = this.#accept();
   }
 
@@ -92,7 +98,7 @@ export class RemoteServer {
   async #accept(): Promise<void> {
     const running = new Set<Promise<void>>();
     while (true) {
-      let conn: Deno.TcpConn;
+      let conn: Deno.TcpConn | Deno.UnixConn;
       try {
         conn = await this.#listener.accept();
       } catch {
@@ -123,13 +129,13 @@ class Connection {
   readonly #counts = new Map<string, number>();
 
   constructor(
-    private readonly conn: Deno.TcpConn,
+    private readonly conn: Deno.TcpConn | Deno.UnixConn,
     private readonly script: RemoteScript,
     private readonly seen: Seen,
   ) {}
 
   async run(): Promise<void> {
-    this.conn.setNoDelay(true);
+    if ("setNoDelay" in this.conn) this.conn.setNoDelay(true);
     const reading = this.#read();
     try {
       await this.#dialog();
@@ -225,12 +231,12 @@ class Connection {
       const line = (await this.#until("\r\n")).toString().slice(0, -2);
       this.seen.commands.push(line);
       const verb = line.split(" ")[0]?.toUpperCase() ?? "";
-      if (verb === "EHLO") {
+      if (verb === (this.script.lmtp ? "LHLO" : "EHLO")) {
         const starttls = offered !== undefined && !this.seen.secure ? ["STARTTLS"] : [];
         const lines = ["mx.remote.test", ...offers, ...starttls];
         await this.#say(
           this.#answer(
-            "EHLO",
+            verb,
             line,
             lines.map((it, at) => `250${at === lines.length - 1 ? " " : "-"}${it}`).join("\r\n"),
           ),
@@ -244,8 +250,9 @@ class Connection {
         if (said.startsWith("354")) {
           const bytes = await this.#message();
           this.seen.messages.push({ mail, rcpt, bytes });
+          const asked = this.script.lmtp ? rcpt : [line];
           rcpt = [];
-          await this.#say(this.#answer("message", line, "250 2.0.0 taken"));
+          for (const line of asked) await this.#say(this.#answer("message", line, "250 2.0.0 taken"));
         }
       } else {
         const said = await this.#say(this.#answer(verb, line, verb === "QUIT" ? "221 2.0.0 bye" : "250 2.0.0 fine"));
