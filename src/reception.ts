@@ -32,6 +32,7 @@ import { ScramExchange } from "./store/scram.ts";
 import { ReturnPaths } from "./store/return_paths.ts";
 import { secret } from "./store/secrets.ts";
 import { countSent } from "./store/sent.ts";
+import { openUnsubscribing, type Unsubscribing } from "./unsubscribing.ts";
 import type { Decision } from "./store/stories.ts";
 import type { Certificates } from "./tls/certificates.ts";
 
@@ -51,6 +52,7 @@ export interface Reception {
   /** Where mail for an address goes; none when it is one of ours that does not exist. */
   readonly resolveTargets: ResolveTargets;
   readonly returnPathOf: ReturnPathOf;
+  readonly unsubscribing: Unsubscribing;
   /** Signature lines for mail of this domain; empty when it is not ours. */
   readonly sign: IntakeParts["sign"];
   /** Decides for one connection. */
@@ -82,9 +84,10 @@ export async function openReception(
     closers.push(() => spool.close());
     const signer = new Signer(config.dkim);
     closers.push(() => signer.close());
-    const parts = { ...receptionParts, kv, people, draft: () => spool.draft(), sign: signing(signer) };
+    const unsubscribing = await openUnsubscribing(config, { kv, people, log });
+    const parts = { ...receptionParts, kv, people, unsubscribing, draft: () => spool.draft(), sign: signing(signer) };
     const door = await openDoor(config, parts, certificates);
-    return { ...door, kv, spool, sign: parts.sign, submit: submitting(config, people, door), close };
+    return { ...door, kv, spool, unsubscribing, sign: parts.sign, submit: submitting(config, people, door), close };
   } catch (error) {
     await close();
     throw error;
@@ -97,12 +100,13 @@ export type Door = Pick<Reception, "hostFor" | "resolveTargets" | "returnPathOf"
 export interface DoorParts extends ReceptionParts {
   readonly kv: Deno.Kv;
   readonly people: PeopleCache;
+  readonly unsubscribing: Pick<Unsubscribing, "calls" | "add" | "has" | "listFields">;
   readonly draft: IntakeParts["draft"];
   readonly sign: IntakeParts["sign"];
 }
 
 export async function openDoor(config: Config, parts: DoorParts, certificates?: Certificates): Promise<Door> {
-  const { kv, people, log, tell } = parts;
+  const { kv, people, log, tell, unsubscribing } = parts;
   const domains = domainsOf(config.domains), ours = domains.map(({ name }) => name);
   const directory = new Directory(people, { store: config.store }), returnPaths = new ReturnPaths(kv);
   const sendsAs: PolicyParts["sendsAs"] = async (login, from) => {
@@ -132,7 +136,7 @@ export async function openDoor(config: Config, parts: DoorParts, certificates?: 
     domains: ours,
     resolve,
     sendsAs,
-    hasUnsubscribed: () => Promise.resolve(false),
+    hasUnsubscribed: (login, address) => unsubscribing.has(login, address),
     tell,
     ...loginParts(config, parts, await secret(kv, "scram"), certificates),
   };
@@ -169,7 +173,7 @@ function submitting(config: Config, people: PeopleCache, { hostFor }: Door): Rec
 }
 
 function intakeParts(config: Config, parts: DoorParts, sendsAs: IntakeParts["sendsAs"]): IntakeParts {
-  const { kv, people, log, accepted, firstAttempt, draft, sign } = parts;
+  const { kv, people, log, accepted, firstAttempt, draft, sign, unsubscribing } = parts;
   return {
     hostname: config.hostname,
     limits: { ...headerLimits(config), maxHops: config.limits.max_hops },
@@ -180,8 +184,9 @@ function intakeParts(config: Config, parts: DoorParts, sendsAs: IntakeParts["sen
     sign,
     sendsAs,
     addressesOf: (login) => people.addressesOf(login),
-    unsubscribe: () => Promise.resolve(),
-    callsForUnsubscribed: false,
+    unsubscribe: (address, users, id) => unsubscribing.add(address, users, id),
+    callsForUnsubscribed: unsubscribing.calls,
+    listFields: (user, from, recipients) => unsubscribing.listFields(user, from, recipients),
     countSent: async (login, recipients) => {
       const mailbox = parseMailbox(login);
       const user = mailbox && await people.user(mailbox);

@@ -1,6 +1,6 @@
 /** What would happen to a message: everything decides as it would, and nothing is kept. */
 
-import type { Draft } from "./accept/intake.ts";
+import type { Draft } from "./accept/message_bytes.ts";
 import type { Config } from "./config.ts";
 import { openDns, openInspection } from "./inspection.ts";
 import { silent } from "./log.ts";
@@ -36,6 +36,12 @@ export async function rehearse(config: Config, { ip, helo, from, to, message }: 
       log: silent,
       accepted: () => {},
       firstAttempt: () => Promise.resolve(undefined),
+      unsubscribing: {
+        calls: config.unsubscribe.webhook !== undefined,
+        add: () => Promise.resolve(),
+        has: () => Promise.resolve(false),
+        listFields: () => Promise.resolve(""),
+      },
       tell: (decision) => void told.push(decision),
       draft: () => forgetful(message),
       sign: () => Promise.resolve(""),

@@ -3,8 +3,6 @@
  * nothing that was promised is dropped. Nobody else knows them all.
  */
 
-import { networkInterfaces } from "node:os";
-import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import { Connection } from "./accept/connection.ts";
 import { type Connect, Guests, Listener } from "./accept/listener.ts";
@@ -16,7 +14,8 @@ import { bounceMaker } from "./queue/bounce.ts";
 import { defaultQueue, Queue } from "./queue/queue.ts";
 import { type Inspection, openDns, openInspection, openStories } from "./inspection.ts";
 import { openReception, type Reception } from "./reception.ts";
-import { type Delivery, type DeliveryParts, laneOf, openDelivery } from "./send/deliver.ts";
+import { type Delivery, laneOf } from "./send/deliver.ts";
+import { openSending } from "./sending.ts";
 import { parseNetwork } from "./smtp/network.ts";
 import { Session } from "./smtp/session.ts";
 import { Control } from "./status/control.ts";
@@ -24,6 +23,7 @@ import { Counters } from "./status/metrics.ts";
 import { openStatus, type StatusServer } from "./status/page.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
+import type { UnsubscribeParts } from "./status/unsubscribe_page.ts";
 import type { Decision, Stories } from "./store/stories.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { VERSION } from "./version.ts";
@@ -104,6 +104,8 @@ async function open(
     (control) => control.close(),
   );
   opened(queue, (queue) => queue.stop(DELIVERY_PATIENCE));
+  const webhook = reception.unsubscribing.run?.();
+  if (webhook) opened(webhook, (webhook) => webhook.close());
   const guests = opened(
     new Guests({
       maxConnections: config.limits.max_connections,
@@ -117,7 +119,7 @@ async function open(
     const settings = { host: address.hostname, port: address.port, kind, proxies };
     return opened(new Listener(settings, guests, connect, log), (listener) => listener.close());
   });
-  const status = openPage(config, { guests, queue, listeners, counters });
+  const status = openPage(config, { guests, queue, listeners, counters, unsubscribe: reception.unsubscribing.page });
   if (status) opened(status, (status) => status.close());
 
   queue.start();
@@ -191,43 +193,6 @@ function connecting(
   };
 }
 
-function openSending(config: Config, parts: Omit<DeliveryParts, "ownAddresses">): Delivery {
-  const { outbound } = config;
-  const credentials = (user: string | undefined, file: string | undefined) =>
-    user === undefined || file === undefined ? {} : { credentials: { user, password: config.secrets.get(file) ?? "" } };
-  return openDelivery({
-    hostname: config.hostname,
-    routes: outbound.routes.map(({ domain, via, user, password_file }) => ({
-      domain,
-      via: { host: via.hostname, port: via.port, ...credentials(user, password_file) },
-    })),
-    ...(outbound.smarthost && {
-      smarthost: {
-        host: outbound.smarthost.hostname,
-        port: outbound.smarthost.port,
-        ...credentials(outbound.smarthost_user, outbound.smarthost_password_file),
-      },
-    }),
-    ...(outbound.route === "capture" && { outbox: join(config.store, "outbox") }),
-    allowPrivate: outbound.allow_private,
-    port: outbound.port,
-    relay: {
-      timeouts: {
-        connect: outbound.connect_timeout,
-        command: outbound.command_timeout,
-        data: outbound.data_timeout,
-        block: outbound.block_timeout,
-        final: outbound.final_timeout,
-        quit: 10_000,
-      },
-    },
-  }, { ...parts, ownAddresses });
-}
-
-function ownAddresses(): readonly string[] {
-  return Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address));
-}
-
 function openQueue(config: Config, { spool, ...reception }: Reception, delivery: Delivery, log: Log): Queue {
   const { hostname, outbound } = config, domain = config.domains[0]?.name ?? hostname;
   const bounce = bounceMaker(
@@ -271,7 +236,13 @@ function openQueue(config: Config, { spool, ...reception }: Reception, delivery:
 
 function openPage(
   config: Config,
-  parts: { guests: Guests; queue: Queue; listeners: readonly Listener[]; counters: Counters },
+  parts: {
+    guests: Guests;
+    queue: Queue;
+    listeners: readonly Listener[];
+    counters: Counters;
+    unsubscribe: UnsubscribeParts | undefined;
+  },
 ): StatusServer | undefined {
   const { listen, token_file } = config.status;
   if (listen === undefined) return undefined;
@@ -295,5 +266,6 @@ function openPage(
     },
     counters: parts.counters,
     ready: () => true,
+    unsubscribe: parts.unsubscribe,
   });
 }

@@ -5,7 +5,7 @@
 
 import { receivedLine } from "../check/trace.ts";
 import type { Log } from "../log.ts";
-import type { Content, Envelope, RemoteReply, Source } from "../queue/entry.ts";
+import type { Envelope, RemoteReply, Source } from "../queue/entry.ts";
 import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
@@ -17,24 +17,11 @@ import { type Accepted, eachTargetOnce } from "./copies.ts";
 import { HEADER_REFUSALS } from "./header_refusals.ts";
 import { liveSetting, refusedLive } from "./live_forward.ts";
 import { endingLoops, isLoop, LOOP } from "./loops.ts";
-import { closed, isCut, sizeWith, wholeWith } from "./message_bytes.ts";
+import { closed, type Draft, isCut, sizeWith, wholeWith } from "./message_bytes.ts";
 import { complete, isMailbox, originator, prepend, refuseStranger } from "./originate.ts";
 import type { Scrutiny } from "./scrutiny.ts";
 import { asksToUnsubscribe } from "./unsubscribing.ts";
 import { type VersionParts, versionsOf } from "./versions.ts";
-
-/** What intake needs of the journal (`queue/spool`). */
-export interface Draft {
-  readonly id: string;
-  readonly size: number;
-  /** The beginning that is still in memory; the whole header is in it. */
-  readonly start: Uint8Array;
-  write(bytes: Uint8Array): void | Promise<void>;
-  content(): Content;
-  /** Resolves when it is on disk, rejects when it cannot be stored. */
-  commit(envelope: Envelope, start: Uint8Array): Promise<Entry>;
-  discard(): void;
-}
 
 export interface IntakeParts extends VersionParts {
   readonly hostname: string;
@@ -53,6 +40,8 @@ export interface IntakeParts extends VersionParts {
   countSent(login: string, recipients: number): Promise<boolean>;
   /** Puts somebody on the lists of these users. Rejects when that cannot be kept. */
   unsubscribe(address: Mailbox, users: readonly string[], id: string): Promise<void>;
+  /** What goes on top of what the user submits, for those who get it; lines with CRLF. */
+  listFields(login: string, from: Mailbox, recipients: readonly string[]): Promise<string>;
   /** Somebody is called for each who unsubscribes: then the message itself need not be delivered. */
   readonly callsForUnsubscribed: boolean;
 }
@@ -226,14 +215,20 @@ export class Intake {
     };
   }
 
-  async #fromUser(user: string, { draft, header, transaction: { sender }, at }: Work): Promise<Prepared | Reply> {
+  async #fromUser(
+    user: string,
+    { draft, header, transaction: { sender }, accepted, at }: Work,
+  ): Promise<Prepared | Reply> {
     const from = originator(draft.start, header);
     if (!isMailbox(from)) return from;
     const as = await this.#parts.sendsAs(user, from);
     if (as === undefined) return refuseStranger(from);
     const others = as === "alias" ? await this.#parts.addressesOf(user) : [];
     const telling = tellingFields(draft.start, header, others);
-    const start = complete(draft.start, header, telling, { id: draft.id, domain: from.domain, at });
+    const completed = complete(draft.start, header, telling, { id: draft.id, domain: from.domain, at });
+    const hasList = header.fields.some(({ name }) => name === "list-unsubscribe");
+    const list = hasList ? "" : await this.#parts.listFields(user, from, accepted.map(({ address }) => address));
+    const start = list === "" ? completed : prepend(list, completed);
     const isElse = as === "alias" && sender.path !== null && !isSameAddress(sender.path, from);
     const signature = await this.#signed(
       draft,

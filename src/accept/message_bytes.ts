@@ -1,6 +1,7 @@
 /** The bytes of a message that arrives, with a beginning that was looked at and completed. */
 
-import type { Content } from "../queue/entry.ts";
+import type { Content, Envelope } from "../queue/entry.ts";
+import type { Entry } from "../queue/spool.ts";
 import type { Header } from "../smtp/headers.ts";
 import { prepend } from "./originate.ts";
 
@@ -12,6 +13,15 @@ export interface Arrived {
   /** The beginning that is still in memory; the whole header is in it. */
   readonly start: Uint8Array;
   content(): Content;
+}
+
+/** What intake needs of the journal (`queue/spool`). */
+export interface Draft extends Arrived {
+  readonly id: string;
+  write(bytes: Uint8Array): void | Promise<void>;
+  /** Resolves when it is on disk, rejects when it cannot be stored. */
+  commit(envelope: Envelope, start: Uint8Array): Promise<Entry>;
+  discard(): void;
 }
 
 /** Whether the header goes on behind `start`. A name that was cut before its colon looks like a line that is no field. */

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { demandMailbox } from "../store/people.ts";
 import { mailFolder } from "../store/mail_folder.ts";
-import type { Alias, User } from "../store/people.ts";
+import { type Alias, Refused, type User } from "../store/people.ts";
+import type { Unsubscription } from "../store/unsubscribed.ts";
 import { SEND_LIMIT } from "../store/users.ts";
 import type { Argument, Command, Given, Option } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.ts";
@@ -53,6 +54,7 @@ const add: Command = {
     { name: "address", value: "ADDRESS", many: true, explain: "a further address; may be given several times" },
     DELIVER,
     ...LIMITS,
+    { name: "newsletter", explain: "what the user submits tells how to unsubscribe" },
     { name: "disabled", explain: "receives mail and cannot sign in" },
     { name: "without-password", explain: "cannot sign in until there is one" },
   ],
@@ -68,6 +70,7 @@ const add: Command = {
         ...sides(options),
         addresses: options.list("address"),
         enabled: !options.has("disabled"),
+        newsletter: options.has("newsletter"),
         ...password,
       });
       context.out(`Added ${printable(user.address)}.`);
@@ -99,12 +102,16 @@ const show: Command = {
   arguments: [ADDRESS],
   options: [JSON_OPTION],
   run(args, options, context) {
-    return withPeople(context, async ({ users, aliases }) => {
+    return withPeople(context, async ({ users, aliases, unsubscribed }) => {
       const user = await users.get(args.text("address"));
+      const gone = await unsubscribed.list(demandMailbox(user.address, "The user"));
       const password = await users.hasPassword(user);
       const led = leadingTo(user, await aliases.list());
-      if (options.has("json")) context.out(formatJson({ ...asJson(user), password, aliases: led }));
-      else {
+      if (options.has("json")) {
+        context.out(
+          formatJson({ ...asJson(user), password, aliases: led, unsubscribed: gone.map(unsubscribedAsJson) }),
+        );
+      } else {
         context.out(formatSides([
           ["address", user.address],
           ["name", user.displayName || "-"],
@@ -114,9 +121,11 @@ const show: Command = {
           ["send limit", `${user.sendLimit} a day`],
           ["spam limit", String(user.spamLimit ?? "default")],
           ["spam times", String(user.spamTimes ?? "default")],
+          ["newsletter", user.newsletter ? "yes" : "no"],
           ["enabled", user.enabled ? "yes" : "no"],
           ["password", password ? "set" : "none"],
           ["created", new Date(user.created).toISOString()],
+          ["unsubscribed", gone.map(({ address, at, by }) => `${address} (${new Date(at).toISOString()}, by ${by})`)],
         ], context.colour));
       }
       return DONE;
@@ -139,6 +148,14 @@ const set: Command = {
     { ...DELIVER, explain: `${DELIVER.explain}; replaces what there is` },
     { name: "default-delivery", explain: "deliver as the domain does by default" },
     ...LIMITS,
+    { name: "newsletter", explain: "what the user submits tells how to unsubscribe" },
+    { name: "no-newsletter", explain: "does not" },
+    {
+      name: "resubscribe",
+      value: "ADDRESS",
+      many: true,
+      explain: "take somebody off the list of those who have unsubscribed; may be given several times",
+    },
     { name: "enable", explain: "may sign in" },
     { name: "disable", explain: "may not sign in; mail still arrives" },
   ],
@@ -148,20 +165,37 @@ const set: Command = {
       ...options.has("add-address") ? { addAddresses: options.list("add-address") } : {},
       ...options.has("remove-address") ? { removeAddresses: options.list("remove-address") } : {},
       ...options.has("default-delivery") ? { deliver: [] } : {},
+      ...options.has("newsletter") ? { newsletter: true } : {},
+      ...options.has("no-newsletter") ? { newsletter: false } : {},
       ...options.has("enable") ? { enabled: true } : {},
       ...options.has("disable") ? { enabled: false } : {},
     };
-    for (const [one, other] of [["enable", "disable"], ["deliver", "default-delivery"]] as const) {
+    for (const [one, other] of EXCLUSIVE) {
       if (options.has(one) && options.has(other)) throw new WrongUsage(`Say --${one} or --${other}, not both.`);
     }
-    if (Object.keys(changes).length === 0) throw new WrongUsage("Nothing to change: name at least one option.");
-    return withPeople(context, async ({ users }) => {
-      const user = await users.set(args.text("address"), changes);
-      context.out(`Changed ${printable(user.address)}.`);
+    const back = options.list("resubscribe");
+    if (Object.keys(changes).length + back.length === 0) {
+      throw new WrongUsage("Nothing to change: name at least one option.");
+    }
+    return withPeople(context, async ({ users, unsubscribed }) => {
+      const user = await users.set(args.text("address"), changes), login = demandMailbox(user.address, "The user");
+      for (const address of back) {
+        if (!await unsubscribed.remove(login, demandMailbox(address, "The address"))) {
+          throw new Refused(`${address} is not on the list of ${user.address}: "user show" has it.`);
+        }
+        context.out(`${printable(address)} may get mail of ${printable(user.address)} again.`);
+      }
+      if (Object.keys(changes).length > 0) context.out(`Changed ${printable(user.address)}.`);
       return DONE;
     });
   },
 };
+
+const EXCLUSIVE = [
+  ["enable", "disable"],
+  ["deliver", "default-delivery"],
+  ["newsletter", "no-newsletter"],
+] as const;
 
 const passwd: Command = {
   name: "passwd",
@@ -231,6 +265,10 @@ function leadingTo(user: User, aliases: readonly Alias[]): string[] {
     .map(({ address }) => address);
 }
 
+function unsubscribedAsJson({ address, at, by }: Unsubscription) {
+  return { address, at: new Date(at).toISOString(), by };
+}
+
 /** In the words of the config. */
 function asJson(user: User) {
   return {
@@ -241,6 +279,7 @@ function asJson(user: User) {
     send_limit: user.sendLimit,
     spam_limit: user.spamLimit,
     spam_times: user.spamTimes,
+    newsletter: user.newsletter === true,
     enabled: user.enabled,
     created: new Date(user.created).toISOString(),
   };

@@ -5,6 +5,7 @@ import { loadConfig } from "../config.ts";
 import { Aliases } from "../store/aliases.ts";
 import { domainsOf } from "../store/domains.ts";
 import { openKv } from "../store/kv.ts";
+import { Unsubscribed } from "../store/unsubscribed.ts";
 import { Users } from "../store/users.ts";
 import type { Context } from "./arguments.ts";
 
@@ -12,6 +13,7 @@ export interface OpenPeople {
   readonly config: Config;
   readonly users: Users;
   readonly aliases: Aliases;
+  readonly unsubscribed: Unsubscribed;
 }
 
 export async function withPeople<T>(context: Context, work: (people: OpenPeople) => Promise<T>): Promise<T> {
@@ -19,7 +21,12 @@ export async function withPeople<T>(context: Context, work: (people: OpenPeople)
   const kv = await openKv({ store: config.store, ...config.kv === undefined ? {} : { kv: config.kv } });
   try {
     const settings = { domains: domainsOf(config.domains), store: config.store };
-    return await work({ config, users: new Users(kv, settings), aliases: new Aliases(kv, settings) });
+    return await work({
+      config,
+      users: new Users(kv, settings),
+      aliases: new Aliases(kv, settings),
+      unsubscribed: new Unsubscribed(kv, { calls: false }),
+    });
   } finally {
     kv.close();
   }

@@ -78,13 +78,14 @@ export async function readKeyFiles(
   return { dkim, certificates, secrets };
 }
 
-function secretFiles({ outbound, status }: Settings, place: Place): { file: string; at: Place }[] {
+function secretFiles({ outbound, unsubscribe, status }: Settings, place: Place): { file: string; at: Place }[] {
   const routes = place.below("outbound").below("routes");
   const named = [
     { file: outbound.smarthost_password_file, at: place.below("outbound").below("smarthost_password_file") },
     ...outbound.routes.map(({ password_file }, index) => (
       { file: password_file, at: routes.below(index).below("password_file") }
     )),
+    { file: unsubscribe.secret_file, at: place.below("unsubscribe").below("secret_file") },
     { file: status.token_file, at: place.below("status").below("token_file") },
   ];
   return named.flatMap(({ file, at }) => file === undefined ? [] : [{ file, at }]);

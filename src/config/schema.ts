@@ -6,6 +6,7 @@
 import { CHECKS, REPUTATION, STORIES, widerThanNear } from "./checks.ts";
 import { formatEndpoint, isLoopback } from "./network.ts";
 import { key, list, optional, type Place, required, section, table, type Values } from "./table.ts";
+import { unsubscribe } from "./unsubscribe.ts";
 import {
   choice,
   dnsServer,
@@ -197,6 +198,7 @@ export const SCHEMA = {
   reputation: section(table(REPUTATION, widerThanNear), "The reputation of the hosts that call."),
   stories: section(table(STORIES), "What maildemon why can tell."),
   outbound: section(table(OUTBOUND, smarthostWithRoute), "Sending."),
+  unsubscribe: section(unsubscribe, "Who wants no more mail of one of our users."),
   status: section(table(STATUS, tokenOffLoopback), "Watching it run."),
   log: section(table(LOG), "Logging, to standard error."),
 };

@@ -217,6 +217,18 @@ export const kvUrl: Kind<string> = {
   },
 };
 
+/** A web address. In clear only on this machine. */
+export const webUrl: Kind<string> = text(
+  'a URL that begins with "https://", or with "http://localhost"',
+  (raw) => {
+    const url = URL.parse(raw);
+    if (url === null || url.username !== "" || url.password !== "" || url.hash !== "") return undefined;
+    const here = url.protocol === "http:" && isLoopback(url.hostname.replace(/^\[(.*)\]$/, "$1"));
+    return here || url.protocol === "https:" ? url.href : undefined;
+  },
+  (raw) => /^http:\/\/[^@#]+$/.test(raw) ? raw.replace(/^http:/, "https:") : undefined,
+);
+
 /** A string that `parse` understands. `meant` gives what to write instead, where that can be told. */
 function text<T>(
   what: string,

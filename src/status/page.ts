@@ -2,6 +2,7 @@
 
 import { timingSafeEqual } from "node:crypto";
 import { type Counters, formatMetrics, type Gauges } from "./metrics.ts";
+import { escape, unsubscribePage, type UnsubscribeParts } from "./unsubscribe_page.ts";
 
 export interface PageSettings {
   readonly hostname: string;
@@ -19,6 +20,8 @@ export interface PageParts {
   readonly counters: Counters;
   /** True while mail is taken. */
   readonly ready: () => boolean;
+  /** For everybody, without the token; absent: there is no such page. */
+  readonly unsubscribe?: UnsubscribeParts | undefined;
 }
 
 export interface StatusServer {
@@ -43,7 +46,7 @@ export function openStatus(settings: PageSettings, parts: PageParts): StatusServ
   };
 }
 
-function listen(hostname: string, port: number, handler: (request: Request) => Response) {
+function listen(hostname: string, port: number, handler: (request: Request) => Response | Promise<Response>) {
   try {
     const onError = () => answer(500, "text/plain", "Something is wrong here.\n");
     return Deno.serve({ hostname, port, onListen: () => {}, onError }, handler);
@@ -55,8 +58,9 @@ function listen(hostname: string, port: number, handler: (request: Request) => R
   }
 }
 
-function respond(request: Request, settings: PageSettings, parts: PageParts): Response {
-  const { pathname } = new URL(request.url);
+function respond(request: Request, settings: PageSettings, parts: PageParts): Response | Promise<Response> {
+  const { pathname } = new URL(request.url), token = /^\/unsubscribe\/([^/]+)$/.exec(pathname)?.[1];
+  if (token !== undefined && parts.unsubscribe) return respondUnsubscribe(request, token, parts.unsubscribe);
   if (request.method !== "GET" && request.method !== "HEAD") {
     return answer(405, "text/plain", "Only GET is known here.\n");
   }
@@ -72,6 +76,11 @@ function respond(request: Request, settings: PageSettings, parts: PageParts): Re
   }
   if (pathname === "/") return answer(200, "text/html", formatPage(parts));
   return answer(404, "text/plain", "Known here: / /metrics /healthz /readyz\n");
+}
+
+async function respondUnsubscribe(request: Request, token: string, parts: UnsubscribeParts): Promise<Response> {
+  const { status, title, content } = await unsubscribePage(request, token, parts);
+  return answer(status, "text/html", document(title, content));
 }
 
 function mayLook(request: Request, token: string | undefined): boolean {
@@ -90,12 +99,45 @@ export function formatPage({ name, version, listeners, gauges, counters, ready }
   const now = gauges();
   const rows = (pairs: readonly (readonly [string, string | number])[]) =>
     pairs.map(([key, value]) => `<tr><th>${escape(key)}</th><td>${escape(String(value))}</td></tr>`).join("\n");
+  return document(
+    `${name}: maildemon`,
+    `<h1>${escape(name)}</h1>
+<p>maildemon ${escape(version)}, ${ready() ? "taking mail" : "not taking mail"}, up ${duration(now.uptime)}.</p>
+<h2>Queue</h2>
+<table>
+${
+      rows([
+        ["Messages waiting", now.queued],
+        ["Oldest", now.queued === 0 ? "none" : duration(now.oldest)],
+        ["Deliveries under way", now.delivering],
+        ["Destinations out of reach", now.resting],
+      ])
+    }
+</table>
+<h2>Listening</h2>
+<table>
+${
+      rows([...listeners().map(({ kind, host, port }) => [kind, `${host} port ${port}`] as const), [
+        "Connections now",
+        now.connections,
+      ]])
+    }
+</table>
+<h2>Since the start</h2>
+<table>
+${rows(counters.events())}
+</table>`,
+  );
+}
+
+/** A page with what stands in its body. */
+function document(title: string, content: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>${escape(name)}: maildemon</title>
+<title>${escape(title)}</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; background: #fff }
 table { border-collapse: collapse; margin: 0 0 2rem }
@@ -105,32 +147,7 @@ td { padding: .2rem 0; font-variant-numeric: tabular-nums }
 </style>
 </head>
 <body>
-<h1>${escape(name)}</h1>
-<p>maildemon ${escape(version)}, ${ready() ? "taking mail" : "not taking mail"}, up ${duration(now.uptime)}.</p>
-<h2>Queue</h2>
-<table>
-${
-    rows([
-      ["Messages waiting", now.queued],
-      ["Oldest", now.queued === 0 ? "none" : duration(now.oldest)],
-      ["Deliveries under way", now.delivering],
-      ["Destinations out of reach", now.resting],
-    ])
-  }
-</table>
-<h2>Listening</h2>
-<table>
-${
-    rows([...listeners().map(({ kind, host, port }) => [kind, `${host} port ${port}`] as const), [
-      "Connections now",
-      now.connections,
-    ]])
-  }
-</table>
-<h2>Since the start</h2>
-<table>
-${rows(counters.events())}
-</table>
+${content}
 </body>
 </html>
 `;
@@ -146,16 +163,4 @@ function duration(seconds: number): string {
   if (days > 0) return `${days} d ${hours} h`;
   if (hours > 0) return `${hours} h ${minutes} min`;
   return minutes > 0 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (sign) => ENTITIES[sign]!);
 }

@@ -13,6 +13,8 @@
  * | `sent` LOGIN DAY                   | number of recipients, gone in 2 days | sent.ts             |
  * | `secret` NAME                      | 32 random bytes                      | secrets.ts          |
  * | `srs-keys`                         | SrsKey[] (return_paths.ts)           | return_paths.ts     |
+ * | `unsubscribed` DOMAIN LOCAL ADDRESSKEY | Unsubscription (unsubscribed.ts) | unsubscribed.ts     |
+ * | `webhook` ID                       | WebhookCall (webhook_calls.ts)       | unsubscribed.ts     |
  * | `sender` TOKEN                     | of a return path, gone in 60 days    | return_paths.ts     |
  * | `host` NETWORK                     | StoredHost (host_record.ts)          | hosts.ts            |
  * | `near` NETWORK                     | hosts in it + banned ones × 2^32     | hosts.ts            |
@@ -41,6 +43,10 @@ export const KEY = {
   address: (key: string) => ["address", key],
   sent: (login: string, day: string) => ["sent", login, day],
   secret: (name: string) => ["secret", name],
+  unsubscribedOf: (login: Mailbox) => ["unsubscribed", login.domain, localKey(login)],
+  unsubscribed: (login: Mailbox, address: string) => ["unsubscribed", login.domain, localKey(login), address],
+  webhookCalls: ["webhook"],
+  webhookCall: (id: string) => ["webhook", id],
   srsKeys: ["srs-keys"],
   sender: (token: string) => ["sender", token],
   hosts: ["host"],

@@ -18,6 +18,8 @@ export interface User {
   /** Spam score above which mail is refused, and refusals above which its host is banned; absent: the config's. */
   readonly spamLimit?: number;
   readonly spamTimes?: number;
+  /** What the user submits tells how to get no more of it. */
+  readonly newsletter?: true;
   /** False: no login and nothing can be submitted. Mail for the user still arrives, so that nothing is lost meanwhile. */
   readonly enabled: boolean;
   /** Milliseconds since 1970. */

@@ -13,6 +13,7 @@ import { changePeople, demandMailbox, readOwner, readUser, readUsers, Refused } 
 import type { People } from "./people_cache.ts";
 import { addressKeysOf, readPeople } from "./people_cache.ts";
 import { countSent } from "./sent.ts";
+import { Unsubscribed } from "./unsubscribed.ts";
 
 export interface PeopleSettings {
   /** Our domains: only in them can addresses be given away. */
@@ -32,6 +33,7 @@ export interface NewUser {
   readonly sendLimit?: number;
   readonly spamLimit?: number;
   readonly spamTimes?: number;
+  readonly newsletter?: boolean;
   readonly enabled?: boolean;
   /** Without one the user cannot sign in. */
   readonly password?: string;
@@ -46,6 +48,7 @@ export interface UserChanges {
   readonly sendLimit?: number;
   readonly spamLimit?: number;
   readonly spamTimes?: number;
+  readonly newsletter?: boolean;
   readonly enabled?: boolean;
 }
 
@@ -136,15 +139,17 @@ export class Users {
     return (await this.#kv.get(KEY.credentials(demandMailbox(user.address, "The user")))).value !== null;
   }
 
-  /** Forgets user, password and addresses. The Maildir stays. */
-  remove(login: string): Promise<User> {
-    return changePeople(this.#kv, async (change) => {
+  /** Forgets user, password, addresses and who has unsubscribed. The Maildir stays. */
+  async remove(login: string): Promise<User> {
+    const removed = await changePeople(this.#kv, async (change) => {
       const user = await this.get(login);
       const mailbox = demandMailbox(user.address, "The user");
       change.delete(KEY.user(mailbox)).delete(KEY.credentials(mailbox));
       for (const key of addressKeysOf(user)) change.delete(KEY.address(key));
       return user;
     });
+    await new Unsubscribed(this.#kv, { calls: false }).forget(demandMailbox(removed.address, "The user"));
+    return removed;
   }
 
   /** All addresses of a user as `addressKey`s, the login first. */
@@ -212,7 +217,10 @@ export function demandOwnAddress(text: string, domains: readonly Domain[]): Mail
 }
 
 /** The record as it will be kept, or Refused. */
-function checked(user: User, domains: readonly Domain[]): User {
+function checked(
+  { newsletter, ...user }: Omit<User, "newsletter"> & { readonly newsletter?: boolean },
+  domains: readonly Domain[],
+): User {
   const addresses = user.addresses.map((address) => formatMailbox(demandOwnAddress(address, domains)));
   for (const address of [user.address, ...addresses]) {
     const mailbox = demandMailbox(address, "The address");
@@ -235,7 +243,12 @@ function checked(user: User, domains: readonly Domain[]): User {
   const deliver = user.deliver.map((item) => formatDelivery(demandDelivery(item)));
   const own = new Set([addressKey(demandMailbox(user.address, "The address"))]);
   const further = addresses.filter((address) => !own.has(addressKey(demandMailbox(address, "The address"))));
-  return { ...user, addresses: uniqueAddresses(further), deliver: [...new Set(deliver)] };
+  return {
+    ...user,
+    addresses: uniqueAddresses(further),
+    deliver: [...new Set(deliver)],
+    ...(newsletter && { newsletter: true }),
+  };
 }
 
 function demandNumber(what: string, value: number, fits: boolean): void {

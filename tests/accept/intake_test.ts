@@ -30,6 +30,7 @@ async function handIn(
         addressesOf: () => Promise.resolve([]),
         unsubscribe: () => Promise.resolve(),
         callsForUnsubscribed: false,
+        listFields: () => Promise.resolve(""),
         countSent: () => Promise.resolve(true),
         sign: () => Promise.resolve(""),
       },

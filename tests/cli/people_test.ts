@@ -32,10 +32,12 @@ Deno.test("users are added, shown, changed and removed by commands", async () =>
       addresses: ["info@ours.test"],
       deliver: [],
       send_limit: 500,
+      newsletter: false,
       enabled: true,
       created: "",
       password: true,
       aliases: ["sales@ours.test"],
+      unsubscribed: [],
     });
 
     await type([

@@ -38,12 +38,12 @@ export const BROKEN: readonly Broken[] = [
   swap(
     HOST,
     `${HOST}\n"__proto__" = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
   ),
   swap(
     HOST,
     `${HOST}\n"__proto__".store = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
   ),
   swap(HOST, `${HOST}\nmax_recipients = 500`, "2: max_recipients: is not a key here; it belongs in [limits]"),
   add(
@@ -60,7 +60,7 @@ export const BROKEN: readonly Broken[] = [
   ),
   add(
     '[acme]\nemail = "ann@example.com"',
-    "10: acme: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, status, log",
+    "10: acme: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
   ),
   add("[limits]\nmaxRecipients = 500", '11: limits.maxRecipients: is not a known key; did you mean "max_recipients"?'),
   add(
@@ -375,6 +375,30 @@ export const BROKEN: readonly Broken[] = [
   add(
     '[status]\nlisten = "0.0.0.0:8025"',
     '10: status.token_file: is missing, but 0.0.0.0:8025 can be reached from outside; write token_file = "FILE" or listen on 127.0.0.1',
+  ),
+
+  add(
+    '[unsubscribe]\nwebhook = "https://a.test/x"',
+    "11: unsubscribe.webhook: needs secret_file beside it; write both or none",
+  ),
+  add('[unsubscribe]\nsecret_file = "x"', "11: unsubscribe.secret_file: needs webhook beside it; write both or none"),
+  add(
+    '[unsubscribe]\nurl = "http://mail.example.com/unsubscribe"',
+    '11: unsubscribe.url: must be a URL that begins with "https://", or with "http://localhost", got "http://mail.example.com/unsubscribe"; write "https://mail.example.com/unsubscribe"',
+  ),
+  add(
+    '[unsubscribe]\nurl = "https://user:secret@mail.example.com/"',
+    '11: unsubscribe.url: must be a URL that begins with "https://", or with "http://localhost", got "https://user:secret@mail.example.com/"',
+  ),
+  swap(
+    NAME,
+    `${NAME}\nforward = "redirect"`,
+    '6: domains[0].forward: must be "transparent" or "rewrite", got "redirect"',
+  ),
+  swap(
+    NAME,
+    `${NAME}\ndefault_forward = "SRS0=abcdefgh=aa=a.test=x@example.com"`,
+    '6: domains[0].default_forward: must be an address, such as "ann@example.com", got "SRS0=abcdefgh=aa=a.test=x@example.com"',
   ),
 
   // No TOML at all.

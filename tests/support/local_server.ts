@@ -38,6 +38,9 @@ export interface LocalSettings {
   readonly auth?: string;
   readonly checks?: string;
   readonly reputation?: string;
+  readonly unsubscribe?: string;
+  /** Of the status page; default: there is none. */
+  readonly status?: string;
   /** Default: capture. */
   readonly outbound?: string;
   /** Instead of one listener of each kind on a free port of 127.0.0.1. */
@@ -253,10 +256,12 @@ ${auth}
 [checks]
 ${checks}
 ${reputation === undefined ? "" : `[reputation]\n${reputation}`}
+[unsubscribe]
+${settings.unsubscribe ?? ""}
 [outbound]
 ${settings.outbound ?? CAPTURE}
 [status]
-listen = ""
+${settings.status ?? 'listen = ""'}
 `;
 }
 
