@@ -1,106 +1,12 @@
 import assert from "node:assert/strict";
-import type { Deliver, Job, Outcome, RemoteReply, Target } from "../../src/queue/entry.ts";
+import type { Deliver, Job } from "../../src/queue/entry.ts";
 import { bounceMaker } from "../../src/queue/bounce.ts";
-import { defaultQueue, Queue, type QueueParts, type QueueSettings } from "../../src/queue/queue.ts";
+import { defaultQueue, Queue } from "../../src/queue/queue.ts";
 import { Spool, StoreFailed } from "../../src/queue/spool.ts";
-import { type Fields, type Level, silent } from "../../src/log.ts";
-import { ManualClock, settle, until } from "../support/manual_clock.ts";
-import { envelope, MemorySpool } from "../support/memory_spool.ts";
-
-const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-const OK: RemoteReply = { code: 250, enhanced: "2.0.0", text: "Taken", host: "mx.there.test [192.0.2.1]" };
-const LATER: RemoteReply = { code: 451, enhanced: "4.7.1", text: "Greylisted", host: "mx.there.test [192.0.2.1]" };
-const NO: RemoteReply = { code: 550, enhanced: "5.1.1", text: "No such user", host: "mx.there.test [192.0.2.1]" };
-const AWAY: RemoteReply = {
-  code: 451,
-  enhanced: "4.4.1",
-  text: "Connection refused",
-  host: "mx.there.test [192.0.2.1]",
-};
-
-type Says = "ok" | "later" | "no" | "away";
-const said: Readonly<Record<Says, Omit<Outcome, "recipient">>> = {
-  ok: { result: "delivered", reply: OK },
-  later: { result: "later", reply: LATER },
-  no: { result: "failed", reply: NO },
-  away: { result: "later", reply: AWAY, unreachable: true },
-};
-
-/** The world around a queue: `answer` says what becomes of an address; `sent` is what was tried, in order. */
-class World {
-  spool = new MemorySpool();
-  clock = new ManualClock();
-  readonly sent: string[] = [];
-  readonly jobs: Job[] = [];
-  readonly events: { level: Level; event: string; fields: Fields }[] = [];
-  answer: (address: string, job: Job) => Says = () => "ok";
-  settings: QueueSettings = defaultQueue;
-  queue!: Queue;
-  #processes = 0;
-
-  deliver: Deliver = async (job) => {
-    // A process that is killed right after its last append sends nothing more either.
-    if (this.spool.appends.length >= this.spool.most) return await new Promise(() => {});
-    this.jobs.push(job);
-    for await (const _ of job.content.pieces());
-    return job.recipients.map((recipient) => {
-      const { address } = job.envelope.recipients[recipient]!;
-      this.sent.push(address);
-      return { recipient, ...said[this.answer(address, job)] };
-    });
-  };
-
-  open(parts: Partial<QueueParts> = {}): Queue {
-    const process = ++this.#processes;
-    return this.queue = new Queue(this.settings, {
-      spool: this.spool,
-      // A process that was killed sends nothing more, and its clock stands still.
-      deliver: (job) => process === this.#processes ? this.deliver(job) : new Promise(() => {}),
-      laneOf,
-      makeBounce: bounceMaker(
-        { hostname: "mail.ours.test", postmaster: "postmaster@ours.test", giveUpAfter: 5 * DAY },
-        (address) => Promise.resolve([{ to: "maildir", path: `/mail/${address}` }]),
-        () => this.clock.now(),
-      ),
-      log: (level, event, fields = {}) => this.events.push({ level, event, fields }),
-      clock: this.clock,
-      random: () => 0.5,
-      ...parts,
-    });
-  }
-
-  start(parts: Partial<QueueParts> = {}): this {
-    this.open(parts).start();
-    return this;
-  }
-
-  /** The process is killed and started again. */
-  async restart(): Promise<void> {
-    this.spool = this.spool.reopen();
-    this.clock = new ManualClock(this.clock.now());
-    this.start();
-    await this.clock.advance(0);
-  }
-
-  async accept(...to: string[]): Promise<string> {
-    const entry = await this.spool.put(envelope(to, { arrived: this.clock.now() }));
-    this.queue.accepted(entry);
-    await settle();
-    return entry.id;
-  }
-
-  sentTo(address: string): number {
-    return this.sent.filter((each) => each === address).length;
-  }
-
-  bounces(): string[] {
-    return [...this.spool.entries()].filter(({ envelope: { source } }) => source.by === "bounce").map(({ id }) => id);
-  }
-}
-
-function laneOf(target: Target): string {
-  return target.to === "maildir" ? target.path : target.address.slice(target.address.lastIndexOf("@") + 1);
-}
+import { silent } from "../../src/log.ts";
+import { settle, until } from "../support/manual_clock.ts";
+import { envelope } from "../support/memory_spool.ts";
+import { DAY, HOUR, laneOf, LATER, MINUTE, OK, said, World } from "./world.ts";
 
 Deno.test("a message that is delivered at once is removed with one append", async () => {
   const world = new World().start();
@@ -441,11 +347,12 @@ Deno.test("one lane runs 10 jobs, all lanes together 100, mailboxes 1 while mail
   world.start({
     deliver: async ({ envelope: { recipients } }) => {
       const { target } = recipients[0]!, lane = laneOf(target);
-      most[target.to] = Math.max(most[target.to], ++running[target.to]);
+      const to = target.to === "remote" ? "remote" : "maildir";
+      most[to] = Math.max(most[to], ++running[to]);
       byLane.set(lane, (byLane.get(lane) ?? 0) + 1);
       if (target.to === "remote") mostOfLane = Math.max(mostOfLane, byLane.get(lane)!);
       await new Promise((resolve) => world.clock.after(1000, () => resolve(undefined)));
-      running[target.to]--;
+      running[to]--;
       byLane.set(lane, byLane.get(lane)! - 1);
       return [{ recipient: 0, result: "delivered", reply: OK }];
     },

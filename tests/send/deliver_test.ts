@@ -14,7 +14,13 @@ const ZONE: ZoneOfNames = {
 function deliveryOf(settings: Partial<DeliverySettings> = {}, zone = ZONE) {
   return openDelivery(
     { hostname: "mail.dev.test", routes: [], allowPrivate: ["127.0.0.0/8"], ...settings },
-    { dns: dnsOf(zone), log: silent, ownAddresses: () => [], now: () => 1_700_000_000_000 },
+    {
+      dns: dnsOf(zone),
+      log: silent,
+      ownAddresses: () => [],
+      now: () => 1_700_000_000_000,
+      returnPathOf: (sender) => Promise.resolve(sender),
+    },
   );
 }
 

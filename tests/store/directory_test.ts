@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parseMailbox } from "../../src/smtp/address.ts";
+import { placeOf } from "../../src/queue/target.ts";
 import type { Resolved } from "../../src/store/directory.ts";
 import type { Domain } from "../../src/store/domains.ts";
 import { Directory } from "../../src/store/directory.ts";
@@ -19,9 +20,7 @@ async function ask(
 ): Promise<string[] | string> {
   const found = await resolved(store, address, domains, now);
   if (!found.known) return found.reason;
-  return found.targets.map((target) =>
-    target.to === "remote" ? target.address : target.path.replace(`${store.folder}/mail/`, "")
-  ).sort();
+  return found.targets.map((target) => placeOf(target).replace(`${store.folder}/mail/`, "")).sort();
 }
 
 function resolved(store: TemporaryStore, address: string, domains = PLAIN, now = Date.now): Promise<Resolved> {
