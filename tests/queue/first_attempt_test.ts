@@ -1,0 +1,100 @@
+/** A sender who waits on the line hears one thing: the refusal, or a promise. */
+
+import assert from "node:assert/strict";
+import type { Deliver, Outcome } from "../../src/queue/entry.ts";
+import { settle } from "../support/manual_clock.ts";
+import { envelope } from "../support/memory_spool.ts";
+import { DAY, MINUTE, NO, said, World } from "./world.ts";
+
+async function handIn(world: World, ...to: string[]) {
+  const entry = await world.spool.put(envelope(to, { arrived: world.clock.now() }));
+  const answer: { heard: string | undefined } = { heard: undefined };
+  world.queue.firstAttempt(entry, 45_000).then((reply) => answer.heard = reply?.text ?? "taken");
+  await settle();
+  return { id: entry.id, answer };
+}
+
+/** Attempts that end when the test says so. */
+function byHand(world: World) {
+  const ends: ((says: keyof typeof said) => void)[] = [];
+  const deliver: Deliver = (job) =>
+    new Promise((resolve) =>
+      ends.push((says) => resolve(job.recipients.map((recipient): Outcome => ({ recipient, ...said[says] }))))
+    );
+  world.start({ deliver });
+  return ends;
+}
+
+Deno.test("a first attempt that all refuse is the answer: nothing is left, and nobody is written to", async () => {
+  const world = new World().start();
+  world.answer = () => "no";
+  const { answer } = await handIn(world, "a@there.test", "b@far.test");
+  assert.equal(answer.heard, NO.text);
+  assert.equal(world.spool.size, 0);
+  await world.clock.advance(6 * DAY);
+  assert.deepEqual(world.bounces(), []);
+  assert.deepEqual(world.sent.sort(), ["a@there.test", "b@far.test"]);
+});
+
+Deno.test("a first attempt that some take, or that is put off, is a promise, and failures bounce", async () => {
+  for (const other of ["ok", "later", "away"] as const) {
+    const world = new World().start();
+    world.answer = (address) => address.startsWith("no") ? "no" : address.startsWith("ann") ? "ok" : other;
+    const { answer } = await handIn(world, "no@there.test", "other@far.test");
+    assert.equal(answer.heard, "taken", other);
+    await world.clock.advance(2 * MINUTE);
+    assert.equal(world.sentTo("ann@ours.test"), 1, other);
+  }
+});
+
+Deno.test("whoever is tired of waiting is promised, and hears of a later refusal by a bounce", async () => {
+  const world = new World(), ends = byHand(world);
+  const { answer, id } = await handIn(world, "a@there.test");
+  await world.clock.advance(44_999);
+  assert.equal(answer.heard, undefined);
+  await world.clock.advance(1);
+  assert.equal(answer.heard, "taken");
+  ends[0]!("no");
+  await settle();
+  await world.clock.advance(2 * MINUTE);
+  assert.equal(world.queue.show(id), undefined);
+  assert.equal(ends.length, 2, "the bounce is on its way");
+});
+
+Deno.test("a refusal that is being written down cannot turn into a promise, however long the disk takes", async () => {
+  const world = new World(), ends = byHand(world);
+  let write: () => void = () => {};
+  const { answer } = await handIn(world, "a@there.test");
+  const remove = world.spool.remove.bind(world.spool);
+  world.spool.remove = async (id) => {
+    await new Promise<void>((resolve) => write = resolve);
+    await remove(id);
+  };
+  ends[0]!("no");
+  await settle();
+  await world.clock.advance(2 * MINUTE);
+  assert.equal(answer.heard, undefined);
+  write();
+  await settle();
+  assert.equal(answer.heard, NO.text);
+  await world.clock.advance(6 * DAY);
+  assert.equal(ends.length, 1, "no bounce");
+});
+
+Deno.test("a refusal that cannot be written down is a promise, and a bounce when the disk is well again", async () => {
+  const world = new World(), ends = byHand(world);
+  const { answer } = await handIn(world, "a@there.test");
+  world.spool.failures = 1;
+  ends[0]!("no");
+  await settle();
+  assert.equal(answer.heard, "taken");
+  await world.clock.advance(2 * MINUTE);
+  assert.equal(ends.length, 2);
+});
+
+Deno.test("a queue that does not run promises at once", async () => {
+  const world = new World();
+  world.open();
+  const { answer } = await handIn(world, "a@there.test");
+  assert.equal(answer.heard, "taken");
+});
