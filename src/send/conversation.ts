@@ -103,7 +103,7 @@ export class Conversation {
     });
     this.#client.on("error", (error: Error) => this.#end(error));
     this.#client.on("end", () => this.#end());
-    hook(this.#client, (line) => this.#speak(line));
+    hook(this.#client, { speak: (line) => this.#speak(line), isAwaiting: () => this.#awaited.length > 0 });
   }
 
   /** Connects, greets, secures the connection and signs in, as far as the server has it. Rejects with a `Refusal`. */
@@ -174,7 +174,9 @@ export class Conversation {
     stream.destroy();
 
     const replies = this.#replies();
-    if (!clean || this.#awaited.length > 0 || !isInStep(replies)) this.close();
+    // An answer too many would be taken for the one to the next command, and for somebody else's recipient.
+    const isEven = this.#awaited.length === 0 && innerOf(this.#client)._responseQueue.length === 0;
+    if (!clean || !isEven || !isInStep(replies)) this.close();
     // RFC 5321 §4.1.1.4: with the answer to the final dot a transaction is over; with any other refusal it is not.
     this.#dirty = replies.final.length === 0;
     lost ??= localReply(451, "4.4.2", "connection lost", this.peer);
@@ -317,9 +319,11 @@ export class Conversation {
     const raw = error instanceof Error && "response" in error ? error.response : undefined;
     if (typeof raw !== "string" || step === "handshake") return new Refusal(this.#loss(error), step, false);
     const reply = inWords(raw, step, this.peer);
-    // A password that is not taken is a matter of our settings: no mail must bounce because of it.
-    return step === "AUTH"
-      ? new Refusal({ ...reply, code: 451, enhanced: "4.7.0" }, step, true)
-      : new Refusal(reply, step, true);
+    // A password that is not taken, or a mailbox server that speaks no LMTP, is a matter of our settings: no mail must
+    // bounce because of it.
+    if (step === "AUTH") return new Refusal({ ...reply, code: 451, enhanced: "4.7.0" }, step, true);
+    if (!this.#server.lmtp || reply.code < 500) return new Refusal(reply, step, true);
+    const text = `answered ${reply.code} to ${step}: ${reply.text}`;
+    return new Refusal(localReply(451, "4.3.5", text, this.peer), step, true);
   }
 }

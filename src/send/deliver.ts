@@ -5,13 +5,13 @@ import type { Log } from "../log.ts";
 import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
 import { capture } from "./capture.ts";
 import { checkContent } from "./content_check.ts";
-import { copiesOf, type ReturnPathOf } from "./forward.ts";
-import { deliverByLmtp } from "./lmtp.ts";
+import { copiesOf, type Copy, type ReturnPathOf } from "./forward.ts";
+import { markedCopies } from "./lmtp.ts";
 import { Mailboxes } from "./mailbox.ts";
 import { openNetworks } from "./network.ts";
 import { RELAY, Relay, type RelaySettings } from "./relay.ts";
 import { localReply, outcomes } from "./remote_reply.ts";
-import { findRoute, type Route, type RouteSettings } from "./route.ts";
+import { findRoute, lmtpRoute, type Route, type RouteSettings } from "./route.ts";
 
 export interface DeliverySettings extends Omit<RouteSettings, "port"> {
   /** Instead of conversations, files in this folder. */
@@ -53,21 +53,34 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
 
   const toDomain = async (job: Job, recipients: readonly number[], domain: string): Promise<Outcome[]> => {
     const route = await findRoute(domain, routing, { ...parts, judge });
+    return await byCopies(job, recipients, route, copiesOf(job, recipients, parts.returnPathOf));
+  };
+
+  const toMailboxes = async (job: Job, recipients: readonly number[], server: string): Promise<Outcome[]> =>
+    await byCopies(job, recipients, await lmtpRoute(server, parts), markedCopies(job, recipients));
+
+  const byCopies = async (
+    job: Job,
+    recipients: readonly number[],
+    route: Route,
+    copies: readonly Copy[],
+  ): Promise<Outcome[]> => {
     if (route.to === "nowhere") {
       const found = outcomes(recipients, route.reply);
       // Names are the same for every message of the lane, and so is the wait for a silent resolver.
       return route.reply.code < 500 ? found.map((outcome) => ({ ...outcome, unreachable: true })) : found;
     }
     const done: Outcome[] = [];
-    for (const copy of await copiesOf(job, recipients, parts.returnPathOf)) {
+    for (const copy of copies) {
       // One that breaks must not make others go out again.
-      done.push(...await unbroken(job, copy.recipients, () => toServers(copy.job, copy.recipients, route.servers)));
+      const send = async () => await toServers(await copy.make(), copy.recipients, route.servers);
+      done.push(...await unbroken(job, copy.recipients, send));
     }
     return done;
   };
 
   const toServers = async (job: Job, recipients: readonly number[], servers: Servers): Promise<Outcome[]> => {
-    if (settings.outbox === undefined) return await relay.deliver(job, recipients, servers);
+    if (settings.outbox === undefined || servers[0].lmtp) return await relay.deliver(job, recipients, servers);
     const { flaw } = await checkContent(job.content);
     if (flaw !== undefined) return outcomes(recipients, localReply(554, "5.6.1", `the message holds ${flaw}`));
     return await capture(job, recipients, servers[0], { outbox: settings.outbox, ...parts });
@@ -80,7 +93,7 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
       case "remote":
         return await toDomain(job, recipients, domainOf(target.address));
       case "lmtp":
-        return await deliverByLmtp(job, recipients, target.server, { relay, dns: parts.dns });
+        return await toMailboxes(job, recipients, target.server);
       case "nowhere":
         return nowhere(recipients, target.because);
       default:

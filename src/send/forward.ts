@@ -13,16 +13,17 @@ export type ReturnPathOf = (sender: string, as: string) => Promise<string>;
 
 /** Some recipients of a job, and the message as it leaves for them. */
 export interface Copy {
-  readonly job: Job;
   readonly recipients: readonly number[];
+  /** Holds a header in memory. Rejects when a return path cannot be made now, or the message not be read. */
+  readonly make: () => Promise<Job>;
 }
 
 /** Headers of ours have been read before; a version only has to find their end. */
 const LIMITS: HeaderLimits = { maxHeader: Infinity, maxFields: Infinity, maxFolds: Infinity };
 const utf8 = new TextEncoder();
 
-/** The copies for these recipients, all of them at one domain. Rejects when a return path cannot be made now. */
-export async function copiesOf(job: Job, recipients: readonly number[], returnPathOf: ReturnPathOf): Promise<Copy[]> {
+/** The copies for these recipients, all of them at one domain. */
+export function copiesOf(job: Job, recipients: readonly number[], returnPathOf: ReturnPathOf): Copy[] {
   const groups = new Map<string, number[]>();
   for (const index of recipients) {
     const recipient = job.envelope.recipients[index], forward = forwardOf(recipient);
@@ -31,11 +32,11 @@ export async function copiesOf(job: Job, recipients: readonly number[], returnPa
     if (group === undefined) groups.set(key, [index]);
     else group.push(index);
   }
-  return await Promise.all(Array.from(groups.values(), async (recipients) => {
+  return Array.from(groups.values(), (recipients) => {
     const recipient = job.envelope.recipients[recipients[0] ?? 0], forward = forwardOf(recipient);
-    if (forward === undefined || recipient === undefined) return { job, recipients };
-    return { job: await forwarded(job, recipient, forward, returnPathOf), recipients };
-  }));
+    if (forward === undefined || recipient === undefined) return { recipients, make: () => Promise.resolve(job) };
+    return { recipients, make: () => forwarded(job, recipient, forward, returnPathOf) };
+  });
 }
 
 async function forwarded(

@@ -54,30 +54,43 @@ export function folderOf(path: string, mailFolder: string): string {
   return isAbsolute(path) ? path : join(mailFolder, path);
 }
 
+// sockaddr_un of Linux has 108 bytes, the last of which is a NUL.
+const MAX_SOCKET_PATH = 107;
+
 function demandServer(server: string): string {
   const shown = JSON.stringify(server);
   if (server.startsWith("unix:")) {
     const path = server.slice("unix:".length);
     // deno-lint-ignore no-control-regex
     const isOdd = /[\x00-\x1f\x7f]/.test(path) || path.split("/").includes("..");
-    if (!isAbsolute(path) || path.endsWith("/") || isOdd) {
+    const isLong = new TextEncoder().encode(path).length > MAX_SOCKET_PATH;
+    if (!isAbsolute(path) || path.endsWith("/") || isOdd || isLong) {
       throw new Refused(
-        `The socket ${shown} must be written like unix:/run/dovecot/lmtp: an absolute path without "..".`,
+        `The socket ${shown} must be written like unix:/run/dovecot/lmtp: an absolute path without "..", ` +
+          `of at most ${MAX_SOCKET_PATH} bytes.`,
       );
     }
     return server;
   }
-  const [, host = "", digits = ""] = /^(.*):(\d{1,5})$/.exec(server) ?? [], port = Number(digits);
-  const inner = /^\[(.*)\]$/.exec(host)?.[1], family = (inner ?? host).includes(":") ? "ipv6" : "other";
-  const isHost = inner === undefined
-    ? family === "other" && parseDomain(host) !== undefined
-    : family === "ipv6" && parseIp(inner) !== undefined;
-  if (!isHost || host.startsWith("[") && inner === undefined || port < 1 || port > 65_535) {
+  const [, written = "", digits = ""] = /^(.*):(\d{1,5})$/.exec(server) ?? [];
+  const host = parseHost(written), port = Number(digits);
+  if (host === undefined || port < 1 || port > 65_535) {
     throw new Refused(
-      `The LMTP server ${shown} must be written like 127.0.0.1:24, [::1]:24, or unix:/run/dovecot/lmtp.`,
+      `The LMTP server ${shown} must be written like 127.0.0.1:24, [::1]:24, mail.internal:24 or ` +
+        "unix:/run/dovecot/lmtp.",
     );
   }
-  return `${host.toLowerCase()}:${port}`;
+  return `${host}:${port}`;
+}
+
+/** A name as it is looked up, an IPv4 address, or an IPv6 address in brackets; undefined when it is none of them. */
+function parseHost(text: string): string | undefined {
+  const six = /^\[(.*:.*)\]$/.exec(text)?.[1];
+  if (six !== undefined) return parseIp(six) && text.toLowerCase();
+  if (text.startsWith("[")) return undefined;
+  const name = parseDomain(text);
+  // RFC 3696 §2: no name ends in a label of digits, so that it can be told from an address.
+  return name !== undefined && /(?:^|\.)\d+$/.test(name) && parseIp(name) === undefined ? undefined : name;
 }
 
 function demandFolder(path: string): string {
