@@ -20,22 +20,32 @@ export function leading(
   { targets, users, owners, via }: Pick<Found, "targets" | "users" | "owners" | "via">,
 ): Led {
   const { spam_limit, spam_times } = config.checks, postmaster = { local: "postmaster", domain };
-  const mailboxes = new Map<User | undefined, string>();
+  const junks = new Map<User | undefined, Target>();
   for (const target of targets) {
-    const owner = owners.get(target);
-    if (target.to === "maildir" && !mailboxes.has(owner)) mailboxes.set(owner, target.path);
+    const owner = owners.get(target), junk = junkOf(target);
+    if (junk !== undefined && !junks.has(owner)) junks.set(owner, junk);
   }
   const destinations = targets.map((target): Destination => {
     const owner = owners.get(target), home = owner && parseMailbox(owner.address);
-    const path = mailboxes.get(owner) ?? join(config.store, "mail", mailFolder(home ?? postmaster));
-    // Maildir++: a folder of the mailbox begins with a dot.
-    const junk: Target = target.to === "lmtp" ? target : { to: "maildir", path: join(path, ".Junk") };
+    const junk = target.to === "lmtp"
+      ? target
+      : junks.get(owner) ?? junkIn(join(config.store, "mail", mailFolder(home ?? postmaster)));
     return {
       ...forwarded(config, target, via.get(target), owner),
       spam: { limit: owner?.spamLimit ?? spam_limit, times: owner?.spamTimes ?? spam_times, junk },
     };
   });
   return { destinations, users };
+}
+
+/** Where a mailbox has its junk; undefined for what is no mailbox. A server of mailboxes goes by the mark on it. */
+function junkOf(target: Target): Target | undefined {
+  return target.to === "maildir" ? junkIn(target.path) : target.to === "lmtp" ? target : undefined;
+}
+
+/** Maildir++: a folder of the mailbox begins with a dot. */
+function junkIn(path: string): Target {
+  return { to: "maildir", path: join(path, ".Junk") };
 }
 
 function forwarded(

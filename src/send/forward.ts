@@ -20,7 +20,7 @@ export interface Copy {
 
 /** Headers of ours have been read before; a version only has to find their end. */
 const LIMITS: HeaderLimits = { maxHeader: Infinity, maxFields: Infinity, maxFolds: Infinity };
-const utf8 = new TextEncoder();
+const utf8 = new TextEncoder(), CR = 13;
 
 /** The copies for these recipients, all of them at one domain. */
 export function copiesOf(job: Job, recipients: readonly number[], returnPathOf: ReturnPathOf): Copy[] {
@@ -98,7 +98,8 @@ async function headerOf(content: Content): Promise<Uint8Array> {
     longer.set(piece, start.length);
     start = longer;
     const header = readHeader(start, LIMITS);
-    if (typeof header !== "string" && header.end + 2 <= start.length) break;
+    // Half a name at the end of a piece looks like a line that is no field.
+    if (typeof header !== "string" && start[header.end] === CR && header.end + 2 <= start.length) break;
   }
   return start;
 }

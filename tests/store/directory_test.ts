@@ -66,6 +66,17 @@ Deno.test("deliver items each get a copy, and each place gets one", async () => 
   });
 });
 
+Deno.test("a server of mailboxes gets what comes to any name of a user under the login, once", async () => {
+  await withStore(async (store) => {
+    const there = ["lmtp:127.0.0.1:24", "lmtp:unix:/run/dovecot/lmtp"];
+    await store.users.add({ address: "Ann@ours.test", addresses: ["info@second.test"], deliver: there });
+    await store.aliases.add({ address: "all@ours.test", targets: ["ann@ours.test", "info@second.test"] });
+    for (const address of ["ann+news@ours.test", "info@second.test", "all@ours.test"]) {
+      assert.deepEqual(await ask(store, address), there.map((server) => `${server} Ann@ours.test`), address);
+    }
+  });
+});
+
 Deno.test("default_forward serves users without delivery; one that leads back to the user is a Maildir", async () => {
   await withStore(async (store) => {
     await store.users.add({ address: "ann@ours.test" });

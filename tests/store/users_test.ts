@@ -87,6 +87,23 @@ Deno.test("changes replace what they name and leave the rest", async () => {
   });
 });
 
+Deno.test("servers of mailboxes are kept in the form in which they are reached", async () => {
+  await withStore(async ({ users }) => {
+    const longest = `lmtp:unix:/${"x".repeat(106)}`;
+    const { deliver } = await users.add({
+      address: "ann@ours.test",
+      deliver: ["lmtp:127.0.0.1:024", "lmtp:[FD00::1]:24", "lmtp:Mail.Internal:1", "lmtp:bücher.test:65535", longest],
+    });
+    assert.deepEqual(deliver, [
+      "lmtp:127.0.0.1:24",
+      "lmtp:[fd00::1]:24",
+      "lmtp:mail.internal:1",
+      "lmtp:xn--bcher-kva.test:65535",
+      longest,
+    ]);
+  });
+});
+
 Deno.test("what a record must not hold is refused with the reason", async () => {
   await withStore(async ({ users }) => {
     await users.add({ address: "ann@ours.test" });
@@ -107,6 +124,11 @@ Deno.test("what a record must not hold is refused with the reason", async () => 
       [() => set({ deliver: ["lmtp:unix:run/lmtp"] }), /must be written like unix:\/run\/dovecot\/lmtp/],
       [() => set({ deliver: ["lmtp:unix:/run/../etc/x"] }), /absolute path without/],
       [() => set({ deliver: ["lmtp:unix:/run/x\n"] }), /absolute path without/],
+      [() => set({ deliver: ["lmtp:unix:/run/dovecot/"] }), /absolute path without/],
+      [() => set({ deliver: [`lmtp:unix:/${"x".repeat(107)}`] }), /at most 107 bytes/],
+      [() => set({ deliver: ["lmtp:300.0.0.1:24"] }), /must be written like/],
+      [() => set({ deliver: ["lmtp:[127.0.0.1]:24"] }), /must be written like/],
+      [() => set({ deliver: ["lmtp:[::1:24"] }), /must be written like/],
       [
         () => set({ deliver: ["mbox:/x"] }),
         /write maildir, maildir:PATH, forward:ADDRESS, lmtp:HOST:PORT or lmtp:unix:PATH/,

@@ -63,6 +63,7 @@ state_dir = ${folder}/run
 log_path = ${folder}/log
 ssl = no
 mail_location = maildir:${folder}/mail/%u
+mail_save_crlf = yes
 first_valid_uid = 1
 mail_uid = ${owner}
 mail_gid = ${group}
