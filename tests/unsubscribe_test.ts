@@ -190,7 +190,16 @@ Deno.test("a newsletter bears a link that unsubscribes by one click, and not by 
     await answer.body?.cancel();
     return answer.status;
   };
-  assert.equal(await status(url, { method: "POST", body: "x=1" }), 400);
+  for (
+    const body of [
+      "x=1",
+      "Not-List-Unsubscribe=One-Click",
+      "List-Unsubscribe=One-Clicked",
+      '{"x":"List-Unsubscribe=One-Click"}',
+    ]
+  ) {
+    assert.equal(await status(url, { method: "POST", body }), 400, body);
+  }
   assert.equal(await status(url, { method: "PUT", body: "List-Unsubscribe=One-Click" }), 405);
   assert.equal(await status(`${url}x`, { method: "POST", body: "List-Unsubscribe=One-Click" }), 404);
   assert.equal(await status(url, { method: "POST", body: `${"x".repeat(1 << 20)}List-Unsubscribe=One-Click` }), 400);

@@ -42,7 +42,9 @@ export function bounceMaker(
     if (targets.length === 0) return undefined;
     // RFC 3461 §4.3: a note that tells of no failure has headers only.
     const whole = envelope.ret === "FULL" && reports.some(({ action }) => action === "failed");
-    const original = await originalOf(content, whole);
+    // A server without 8BITMIME would refuse it, and nobody is told what becomes of a bounce.
+    const anyBits = targets.every(({ to }) => to !== "remote");
+    const original = await originalOf(content, { whole, anyBits });
     const retryUntil = envelope.arrived + giveUpAfter;
     const message = await composeNote(entry, reports, original, {
       hostname,

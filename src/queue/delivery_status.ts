@@ -10,6 +10,9 @@ export interface StatusSettings {
   readonly retryUntil?: number;
 }
 
+/** RFC 5322 §2.1.1: a line has at most 998 octets. An address of many odd signs grows eightfold. */
+const MOST_FIELD = 900;
+
 /** RFC 3464 §2: a group of fields about the message, then one for each recipient. */
 export function deliveryStatus(
   { envid, arrived }: Envelope,
@@ -42,7 +45,7 @@ function fieldsOf(report: Report, retryUntil: number | undefined): (string | fal
   const remote = /^[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z0-9-]+(?= \[|$)/.exec(reply?.host ?? "")?.[0];
   const isTrouble = action === "failed" || action === "delayed";
   return [
-    original !== undefined && `Original-Recipient: ${original}`,
+    original !== undefined && original.length < MOST_FIELD && `Original-Recipient: ${original}`,
     `Final-Recipient: ${addressField(forwardedTo ?? address)}`,
     `Action: ${action}`,
     `Status: ${statusOf(report)}`,

@@ -13,12 +13,18 @@ export type Original =
 
 // Enough of a header to recognize the message by, and of a message what a mailbox can bear to get back.
 const MOST_HEADER = 32 * 1024, MOST_WHOLE = 1 << 20;
+/** RFC 5322 §2.1.1, and the CR. */
+const MOST_LINE = 999;
 const NUL = 0, LF = 10, CR = 13;
 
-/** The whole message, if it may come back whole and can; else its header. */
-export async function originalOf(content: Content, whole: boolean): Promise<Original> {
+/** The whole message, if it may come back whole and can; else its header. `anyBits`: bytes above 127 may come, too. */
+export async function originalOf(
+  content: Content,
+  { whole, anyBits }: { readonly whole: boolean; readonly anyBits: boolean },
+): Promise<Original> {
   const message = whole && content.size <= MOST_WHOLE ? await messageOf(content) : undefined;
-  return message ?? { part: "header", text: await headerOf(content) };
+  if (message?.part === "message" && (anyBits || !message.eightBit)) return message;
+  return { part: "header", text: await headerOf(content) };
 }
 
 /** Undefined when it cannot be read, or not stand in another message as it is. */
@@ -34,11 +40,13 @@ async function messageOf(content: Content): Promise<Original | undefined> {
     return undefined;
   }
   if (filled !== bytes.length) return undefined;
-  let eightBit = false, headerEnd = -1;
+  let eightBit = false, headerEnd = -1, line = 0;
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]!;
     if (byte === NUL || (byte === CR) !== (bytes[at + 1] === LF)) return undefined;
     if (byte >= 0x80) eightBit = true;
+    line = byte === LF ? 0 : line + 1;
+    if (line > MOST_LINE) return undefined;
     if (byte === CR && headerEnd < 0 && bytes[at + 2] === CR) headerEnd = at;
   }
   if (bytes[0] === LF) return undefined;

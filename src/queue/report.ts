@@ -2,6 +2,7 @@
  * What may be said to a sender about one recipient. Decided here once, for people and for programs: where a confidential
  * forward goes, neither of them reads.
  */
+import { domainToASCII, domainToUnicode } from "node:url";
 import type { RemoteReply, Standing } from "./entry.ts";
 import type { Entry } from "./spool.ts";
 
@@ -56,12 +57,15 @@ export function actionOf({ state, success }: Standing): Action {
   }
 }
 
-/** Servers love to repeat the address. What still names the place when that is replaced is left out. */
+/** Servers love to repeat the address, and their own name. What still names the place when that is replaced is left out. */
 function discreet(reply: RemoteReply, target: string, ours: string): RemoteReply {
-  const cut = target.lastIndexOf("@");
+  const cut = target.lastIndexOf("@"), domain = target.slice(cut + 1);
   const whole = reply.text.replace(/\S*…$/, "…"); // Half an address may be left at the end of what was too long.
   const rest = whole.replaceAll(anyCase(target), " ");
-  const names = [target.slice(0, cut), target.slice(cut + 1)].some((name) => word(name).test(rest));
+  // `local` and `dns` are words of ours; a place has a dot or a colon in its name.
+  const hosts = reply.host.split(/[\s[\]]+/).filter((name) => /[.:]/.test(name));
+  const places = [target.slice(0, cut), domain, domainToASCII(domain), domainToUnicode(domain), ...hosts];
+  const names = places.some((name) => name !== "" && word(name).test(rest));
   return { ...reply, host: "", text: names ? "" : whole.replaceAll(anyCase(target), () => ours) };
 }
 

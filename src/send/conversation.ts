@@ -86,7 +86,7 @@ export class Conversation {
       port: server.port,
       name: hostname,
       lmtp: server.lmtp === true,
-      secure: server.port === 465,
+      secure: server.port === 465 && !server.lmtp,
       ignoreTLS: tls === "never",
       requireTLS: tls === "required",
       opportunisticTLS: tls === "if offered",

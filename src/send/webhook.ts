@@ -118,7 +118,8 @@ export class Webhook {
       await answer.body?.cancel();
       return answer.ok ? undefined : `answered ${answer.status}`;
     } catch (error) {
-      return oneLine(error instanceof Error ? error.message : String(error));
+      const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
+      return oneLine(cause instanceof Error ? `${message}: ${cause.message}` : message);
     }
   }
 

@@ -41,8 +41,7 @@ export async function unsubscribePage(request: Request, token: string, parts: Un
     default:
       return page(405, "Not so", "Only GET and POST are known here.");
   }
-  const form = await formOf(request);
-  if (!/List-Unsubscribe(=|"[^]{0,200}?\r\n\r\n)One-Click/.test(form)) {
+  if (await wordOf(request) !== "One-Click") {
     return page(400, "Not understood", "The form has to say List-Unsubscribe=One-Click.");
   }
   try {
@@ -57,25 +56,44 @@ function page(status: number, title: string, text: string): Page {
   return { status, title, content: `<h1>${escape(title)}</h1>\n<p>${escape(text)}</p>` };
 }
 
-/** As much of it as is looked at, and no longer than that. */
-async function formOf({ body }: Request): Promise<string> {
-  if (body === null) return "";
-  const reader = body.getReader(), decoder = new TextDecoder();
-  const timer = setTimeout(() => reader.cancel().catch(() => {}), PATIENCE);
-  let text = "";
+/** What the form says of List-Unsubscribe, in either of the two forms of RFC 8058 §3.2. */
+async function wordOf(request: Request): Promise<string | undefined> {
+  const bytes = await formOf(request), type = request.headers.get("content-type") ?? "";
+  if (bytes === undefined) return undefined;
   try {
-    while (text.length < MAX_FORM) {
+    // A browser names the type; who has written a program by hand may not.
+    const form = await new Response(bytes, { headers: { "content-type": FORMS.test(type) ? type : URLENCODED } })
+      .formData();
+    const word = form.get("List-Unsubscribe");
+    return typeof word === "string" ? word : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const URLENCODED = "application/x-www-form-urlencoded",
+  FORMS = /^(multipart\/form-data|application\/x-www-form-urlencoded)\b/i;
+
+/** Undefined when it is too long, or does not come. */
+async function formOf({ body }: Request): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (body === null) return undefined;
+  const reader = body.getReader(), bytes = new Uint8Array(MAX_FORM);
+  const timer = setTimeout(() => reader.cancel().catch(() => {}), PATIENCE);
+  let length = 0;
+  try {
+    for (;;) {
       const { done, value } = await reader.read();
-      if (done) break;
-      text += decoder.decode(value, { stream: true });
+      if (done) return bytes.subarray(0, length);
+      if (length + value.length > MAX_FORM) return undefined;
+      bytes.set(value, length);
+      length += value.length;
     }
   } catch {
-    // Whoever went away gets no answer.
+    return undefined;
   } finally {
     clearTimeout(timer);
     await reader.cancel().catch(() => {});
   }
-  return text.slice(0, MAX_FORM);
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

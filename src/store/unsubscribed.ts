@@ -1,6 +1,6 @@
 /** Who wants no more mail of which user. With each comes, where somebody is to be called for it, that call. */
 
-import { addressKey, type Mailbox, parseMailbox, withoutTag } from "../smtp/address.ts";
+import { addressKey, formatMailbox, type Mailbox, parseMailbox, withoutTag } from "../smtp/address.ts";
 import { commit, KEY } from "./kv.ts";
 import type { WebhookCall } from "./webhook_calls.ts";
 
@@ -37,7 +37,8 @@ export class Unsubscribed {
     users: readonly string[],
     { by, id }: { readonly by: Unsubscription["by"]; /** Queue id of the message. */ readonly id?: string },
   ): Promise<void> {
-    const at = (this.#settings.now ?? Date.now)(), text = addressKey(address);
+    const at = (this.#settings.now ?? Date.now)(),
+      text = formatMailbox({ ...address, local: address.local.normalize("NFC").toLowerCase() });
     for (let from = 0; from < users.length; from += AT_ONCE) {
       await this.#addSome(address, users.slice(from, from + AT_ONCE), (user) => ({
         id: crypto.randomUUID(),
@@ -53,14 +54,16 @@ export class Unsubscribed {
   }
 
   async #addSome(address: Mailbox, users: readonly string[], callFor: (user: string) => WebhookCall): Promise<void> {
-    const keys = users.flatMap((user) => {
+    const keys = new Map(users.flatMap((user) => {
       const login = parseMailbox(user);
-      return login === undefined ? [] : [{ user, key: KEY.unsubscribed(login, addressKey(address)) }];
-    });
+      return login === undefined
+        ? []
+        : [[addressKey(login), { user, key: KEY.unsubscribed(login, addressKey(address)) }]];
+    }));
     for (;;) {
       const change = this.#kv.atomic();
       let changes = 0;
-      for (const { user, key } of keys) {
+      for (const { user, key } of keys.values()) {
         const found = await this.#kv.get<Unsubscription>(key), call = callFor(user);
         if (found.value !== null) continue;
         const entry: Unsubscription = { address: call.address, at: call.at, by: call.by };
@@ -100,9 +103,8 @@ export class Unsubscribed {
 
   /** For a user who is gone. */
   async forget(login: Mailbox): Promise<void> {
-    for (const { address } of await this.list(login)) {
-      const mailbox = parseMailbox(address);
-      if (mailbox !== undefined) await this.remove(login, mailbox);
+    for await (const { key } of this.#kv.list({ prefix: KEY.unsubscribedOf(login) })) {
+      await commit(this.#kv.atomic().delete(key));
     }
   }
 }

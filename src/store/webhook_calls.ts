@@ -46,9 +46,11 @@ export class WebhookCalls {
     await commit(this.#kv.atomic().delete(KEY.webhookCall(id)));
   }
 
-  /** To be made again, `wait` milliseconds from now. */
+  /** To be made again, `wait` milliseconds from now; unless the claim has ended, and it is another's, or done. */
   async defer(call: WebhookCall, wait: number): Promise<void> {
+    const found = await this.#kv.get<WebhookCall>(KEY.webhookCall(call.id));
+    if (found.value?.due !== call.due) return;
     const later: WebhookCall = { ...call, attempts: call.attempts + 1, due: this.#now() + wait };
-    await commit(this.#kv.atomic().set(KEY.webhookCall(call.id), later));
+    await commit(this.#kv.atomic().check(found).set(found.key, later));
   }
 }

@@ -381,6 +381,10 @@ export const BROKEN: readonly Broken[] = [
     '[unsubscribe]\nwebhook = "https://a.test/x"',
     "11: unsubscribe.webhook: needs secret_file beside it; write both or none",
   ),
+  add(
+    '[unsubscribe]\nurl = "https://a.test/unsubscribe?x=1"',
+    '11: unsubscribe.url: must be at most 200 characters, without "?", got "https://a.test/unsubscribe?x=1"',
+  ),
   add('[unsubscribe]\nsecret_file = "x"', "11: unsubscribe.secret_file: needs webhook beside it; write both or none"),
   add(
     '[unsubscribe]\nurl = "http://mail.example.com/unsubscribe"',

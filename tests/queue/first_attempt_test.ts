@@ -98,3 +98,63 @@ Deno.test("a queue that does not run promises at once", async () => {
   const { answer } = await handIn(world, "a@there.test");
   assert.equal(answer.heard, "taken");
 });
+
+Deno.test("who is refused in one lane is not written to while another is awaited, and not at all when both refuse", async () => {
+  const world = new World(), ends = byHand(world);
+  const entry = await world.spool.put(envelope(["a@there.test", "b@far.test"], { arrived: world.clock.now() }));
+  let heard: string | undefined;
+  world.queue.firstAttempt(entry, 5 * MINUTE).then((reply) => heard = reply?.text ?? "taken");
+  await settle();
+  ends[0]!("no");
+  await world.clock.advance(4 * MINUTE);
+  assert.deepEqual([heard, world.bounces()], [undefined, []], "a minute would be the time to tell");
+  ends[1]!("no");
+  await settle();
+  assert.equal(heard, NO.text);
+  await world.clock.advance(6 * DAY);
+  assert.deepEqual([world.spool.size, ends.length], [0, 2]);
+});
+
+Deno.test("that it goes to several does not make a message taken that all of them refuse", async () => {
+  const world = new World().start();
+  world.answer = (address) => address === "team@ours.test" ? "ok" : "no";
+  const team = {
+    address: "team@ours.test",
+    target: { to: "nowhere", because: "expanded" },
+    notify: ["SUCCESS"],
+  } as const;
+  const entry = await world.spool.put(envelope(["a@there.test", "b@far.test", team]));
+  const reply = await world.queue.firstAttempt(entry, 45_000);
+  assert.equal(reply?.text, NO.text);
+  await world.clock.advance(DAY);
+  assert.deepEqual([world.spool.size, world.bounces()], [0, []]);
+  assert.equal(world.sentTo("ann@ours.test"), 0);
+});
+
+Deno.test("what is given up by hand while its sender waits is a promise and a bounce", async () => {
+  const world = new World(), ends = byHand(world);
+  const entry = await world.spool.put(envelope(["a@there.test", "b@far.test"]));
+  let heard: string | undefined;
+  world.queue.firstAttempt(entry, 45_000).then((reply) => heard = reply?.text ?? "taken");
+  await settle();
+  ends[0]!("no");
+  await settle();
+  await world.queue.hold({ to: "b@far.test" });
+  ends[1]!("later");
+  await settle();
+  assert.equal(heard, "taken");
+  await world.queue.bounce({ ids: [entry.id] });
+  await world.clock.advance(2 * MINUTE);
+  assert.equal(ends.length, 3, "one bounce for both is on its way");
+});
+
+Deno.test("a queue that stops promises to all that wait", async () => {
+  const world = new World();
+  byHand(world);
+  const { answer, id } = await handIn(world, "a@there.test");
+  const stop = world.queue.stop(1000);
+  await world.clock.advance(1000);
+  await stop;
+  assert.equal(answer.heard, "taken");
+  assert.equal(world.spool.entry(id)?.standings[0]?.state, "waiting");
+});

@@ -207,6 +207,7 @@ interop("where a user reads stands nowhere in a report", ["python"], async () =>
       "<SECRET.bob@hidden.test> is full",
       "try hidden.test/help",
       "user secret.bob unknown",
+      "mx.hidden.test does not know him [192.0.2.1]",
       `${"x".repeat(480)} secret.bo…`,
     ]
   ) {

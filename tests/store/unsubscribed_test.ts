@@ -39,6 +39,29 @@ Deno.test("each comes with one call, however often and by however many processes
   });
 });
 
+Deno.test("a user who is named twice is one", async () => {
+  await withStore(async ({ kv }) => {
+    const lists = new Unsubscribed(kv, { calls: true });
+    await lists.add(mailbox("carol@remote.test"), [ANN, "Ann@ours.test", ANN], { by: "mail" });
+    assert.equal((await Array.fromAsync(kv.list({ prefix: ["webhook"] }))).length, 1);
+  });
+});
+
+Deno.test("a call that another has made meanwhile is not put down again", async () => {
+  await withStore(async ({ kv }) => {
+    let now = Date.now();
+    await new Unsubscribed(kv, { calls: true, now: () => now }).add(mailbox("carol@remote.test"), [ANN], {
+      by: "link",
+    });
+    const one = new WebhookCalls(kv, () => now), other = new WebhookCalls(kv, () => now);
+    const slow = await one.claim() ?? assert.fail("no call");
+    now += 61_000;
+    await other.done(await other.claim() ?? assert.fail("not free again"));
+    await one.defer(slow, 0);
+    assert.equal((await Array.fromAsync(kv.list({ prefix: ["webhook"] }))).length, 0);
+  });
+});
+
 Deno.test("what cannot be kept is told to the one who asks, and nothing of it is kept", async () => {
   await withStore(async ({ kv }) => {
     const lists = new Unsubscribed(failing(kv, () => true), { calls: true });
@@ -53,6 +76,7 @@ Deno.test("with a user goes the list", async () => {
     await users.add({ address: ANN });
     const lists = new Unsubscribed(kv, { calls: false });
     await lists.add(mailbox("carol@remote.test"), [ANN, BOB], { by: "link" });
+    await lists.add(mailbox('"a b"@remote.test'), [ANN], { by: "mail" });
     await users.remove(ANN);
     assert.deepEqual(await lists.list(mailbox(ANN)), []);
     assert.equal((await lists.list(mailbox(BOB))).length, 1);
