@@ -18,7 +18,7 @@ import type { RemoteReply } from "./queue/entry.ts";
 import { type Entry, Spool } from "./queue/spool.ts";
 import type { ReturnPathOf } from "./send/forward.ts";
 import { Signer } from "./send/sign.ts";
-import { addressKey, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
+import { addressKey, domainOf, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
 import type { HeaderLimits } from "./smtp/headers.ts";
 import type { Reply } from "./smtp/reply.ts";
 import { isSrs } from "./smtp/srs.ts";
@@ -153,10 +153,6 @@ export async function openDoor(config: Config, parts: DoorParts, certificates?: 
       sender === "" || ours.includes(domainOf(sender)) ? sender : await returnPaths.of(sender, domainOf(as)),
     hostFor: (caller, scrutiny) => new Policy(policy, caller, scrutiny, new Intake(intake, caller, scrutiny)),
   };
-}
-
-function domainOf(address: string): string {
-  return address.slice(address.lastIndexOf("@") + 1);
 }
 
 /** Takes messages from programs on this machine. */

@@ -30,6 +30,8 @@ import { VERSION } from "./version.ts";
 
 /** When the server stops: milliseconds for messages that are arriving, for deliveries, and for the last QUITs. */
 const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000, QUIT_PATIENCE = 2_000;
+/** And for the last pages: half a request, which strangers can send too, would be waited for without end. */
+const PAGE_PATIENCE = 1_000;
 
 /** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
 const LIVE_PATIENCE = 45_000;
@@ -120,7 +122,9 @@ async function open(
     return opened(new Listener(settings, guests, connect, log), (listener) => listener.close());
   });
   const status = openPage(config, { guests, queue, listeners, counters, unsubscribe: reception.unsubscribing.page });
-  if (status) opened(status, (status) => status.close());
+  if (status) opened(status, (status) => within(PAGE_PATIENCE, status.close()));
+
+  closers.push(() => queue.hurry());
 
   queue.start();
   for (const listener of listeners) {

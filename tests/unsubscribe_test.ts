@@ -1,10 +1,13 @@
 /** Who wants no more mail: by mail, by the link, and what becomes of mail to them afterwards. */
 
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { expect, send, until } from "./support/letters.ts";
 import { ANN, LocalServer } from "./support/local_server.ts";
 import { callFrom, PROXIED } from "./support/proxy_caller.ts";
 import { maildemon } from "./support/running_server.ts";
+
+const DKIM = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }).toString();
 
 const ZONE = `
 remote.test.       MX   10 mx.remote.test.
@@ -162,6 +165,8 @@ Deno.test("a newsletter bears a link that unsubscribes by one click, and not by 
     listeners: PROXIED,
     zone: ZONE,
     users: [{ ...ANN, newsletter: true }],
+    domain: 'dkim = [{ selector = "s1", key = "dkim.pem" }]',
+    files: { "dkim.pem": DKIM },
     unsubscribe: 'url = "https://mail.ours.test/unsubscribe"',
     status: 'listen = "127.0.0.1:0"',
   });
@@ -170,10 +175,13 @@ Deno.test("a newsletter bears a link that unsubscribes by one click, and not by 
   await server.emptyQueue();
   const box = await server.outbox(), text = box.find(({ to }) => to[0] === "carol@remote.test")?.text ?? "";
   assert.match(text, /^List-Unsubscribe-Post: List-Unsubscribe=One-Click\r$/m);
+  // RFC 8058 §4: who has not signed them cannot be believed.
+  const signed = /^DKIM-Signature:[^]*?\bh=([^;]*);/m.exec(text)?.[1]?.toLowerCase().split(/[\s:]+/) ?? [];
+  assert.ok(["list-unsubscribe", "list-unsubscribe-post"].every((name) => signed.includes(name)), signed.join(" "));
   const [, path = "", mail] =
     /^List-Unsubscribe: <https:\/\/mail\.ours\.test(\/unsubscribe\/\S+)>,\r\n <(\S+)>\r$/m.exec(text) ?? [];
   assert.equal(mail, "mailto:ann@ours.test?subject=unsubscribe");
-  assert.equal((box.find(({ to }) => to[0] === "dan@remote.test")?.text.match(/List-Unsubscribe/g) ?? []).length, 1);
+  assert.equal((box.find(({ to }) => to[0] === "dan@remote.test")?.text.match(/^List-Unsubscribe/gm) ?? []).length, 1);
 
   const url = `http://127.0.0.1:${server.running.statusPort}${path}`;
   const looked = await fetch(url);
@@ -210,4 +218,24 @@ Deno.test("a newsletter bears a link that unsubscribes by one click, and not by 
     assert.equal(await submitTo(server, "carol@remote.test"), "550 5.7.1 recipient has unsubscribed");
     await maildemon(server.configFile, ["user", "set", "ann@ours.test", "--resubscribe", "carol@remote.test"]);
   }
+});
+
+Deno.test("a stranger who sends half a request does not hold up the stop", async () => {
+  await using server = await LocalServer.open({
+    zone: ZONE,
+    unsubscribe: 'url = "https://mail.ours.test/unsubscribe"',
+    status: 'listen = "127.0.0.1:0"',
+  });
+  const { statusPort } = server.running;
+  assert.ok(statusPort);
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port: statusPort });
+  await connection.write(new TextEncoder().encode(
+    "POST /unsubscribe/x HTTP/1.1\r\nHost: mail.ours.test\r\nContent-Length: 100\r\n\r\nhalf",
+  ));
+  // Its answer shows that the request has come.
+  assert.ok(await connection.read(new Uint8Array(4096)));
+  let stopped = false;
+  const stopping = server.stop().then(() => stopped = true);
+  await until(() => stopped, "the stop", 15_000).finally(() => connection.close());
+  await stopping;
 });

@@ -63,11 +63,6 @@ export function forwardedHeader(
   }
 }
 
-/** The fields of a header that a version leaves out. */
-export function leftOut({ fields }: Header, { without }: Pick<Version, "without">): Field[] {
-  return fields.filter(({ name }) => without.includes(name));
-}
-
 function ended(lines: readonly string[]): string {
   return lines.map((line) => `${line}\r\n`).join("");
 }

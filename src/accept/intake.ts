@@ -157,7 +157,7 @@ export class Intake {
     }
     const live = user === undefined ? liveSetting(copies) : undefined;
     const refusal = await this.#offer(entry, live !== undefined);
-    if (refusal !== undefined) return refusedLive(refusal, copies, live ?? "");
+    if (refusal !== undefined) return refusedLive(refusal, live ?? "");
     if (user === undefined) this.#scrutiny.accepted();
     this.#log("info", "message-queued", { id, from: envelope.sender, recipients: accepted.length, size, user });
     return reply(250, "2.0.0", `Queued as ${id}`);

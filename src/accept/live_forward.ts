@@ -14,13 +14,9 @@ export function liveSetting(copies: readonly Copy[]): string | undefined {
   return live ? first?.forwarding?.live : undefined;
 }
 
-/** What the target said, in our name and without the address that mail is forwarded to when that is nobody's business. */
-export function refusedLive(remote: RemoteReply, copies: readonly Copy[], setting: string): Reply {
-  let text = remote.text;
-  for (const { address, target } of copies) {
-    if (target.to !== "remote" || !target.forward?.confidential) continue;
-    text = text.replaceAll(new RegExp(RegExp.escape(target.address), "gi"), address);
-  }
-  const said = reply(remote.code, remote.enhanced, `Where this is forwarded to, it was refused: ${text}`.slice(0, 400));
-  return because(said, "forward", `${remote.host} said: ${remote.code} ${remote.enhanced} ${remote.text}`, setting);
+/** What the target said, as the queue lets it be said, in our name. */
+export function refusedLive({ code, enhanced, host, text }: RemoteReply, setting: string): Reply {
+  const refused = "Where this is forwarded to, it was refused";
+  const said = reply(code, enhanced, text === "" ? refused : `${refused}: ${text}`.slice(0, 400));
+  return because(said, "forward", `${host || "the next server"} said: ${code} ${enhanced} ${text}`, setting);
 }

@@ -1,9 +1,10 @@
 /** Which copies leave under another header, and those headers, signed by us: whoever gets them can verify that. */
 
 import type { Recipient, Version } from "../queue/entry.ts";
-import { type HeaderLimits, readHeader, withFieldsReplaced } from "../smtp/headers.ts";
+import { domainOf } from "../smtp/address.ts";
+import { fieldsNamed, type HeaderLimits, readHeader, withFieldsReplaced } from "../smtp/headers.ts";
 import type { Copy } from "./copies.ts";
-import { forwardedHeader, leftOut, type NewAuthor } from "./forwarded_header.ts";
+import { forwardedHeader, type NewAuthor } from "./forwarded_header.ts";
 import { type Arrived, sizeWith, wholeWith } from "./message_bytes.ts";
 
 export interface VersionParts {
@@ -68,8 +69,8 @@ async function versionFor(
   const header = readHeader(start, { ...limits, maxHeader: Infinity, maxFields: Infinity });
   const version = typeof header === "string" ? undefined : forwardedHeader(start, header, author);
   if (version === undefined || typeof header === "string") return undefined;
-  const changed = withFieldsReplaced(start, leftOut(header, version), version.lines);
-  const domain = author.as.slice(author.as.lastIndexOf("@") + 1);
+  const changed = withFieldsReplaced(start, fieldsNamed(header, version.without), version.lines);
+  const domain = domainOf(author.as);
   const signature = await sign(domain, sizeWith(arrived, changed), () => wholeWith(arrived, changed));
   return { ...version, lines: signature + version.lines };
 }

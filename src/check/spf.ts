@@ -3,6 +3,7 @@
 import { spf } from "mailauth/lib/spf/index.js";
 import type { NodeStyleAnswer, NodeStyleResolve } from "../dns/node_style.ts";
 import type { Dns } from "../dns/records.ts";
+import { domainOf } from "../smtp/address.ts";
 import { printable } from "./printable.ts";
 import { DNS_BUDGET, Questions } from "./questions.ts";
 
@@ -53,7 +54,7 @@ export async function evaluateSpf(
 ): Promise<{ readonly finding: SpfFinding; readonly ttl: number }> {
   const checked = sender === ""
     ? { domain: hello, identity: "helo" } as const
-    : { domain: sender.slice(sender.lastIndexOf("@") + 1), identity: "mailfrom" } as const;
+    : { domain: domainOf(sender), identity: "mailfrom" } as const;
   const questions = new Questions(dns, budget);
   const temporary = { finding: { result: "temperror", ...checked }, ttl: 0 } as const;
   try {

@@ -217,6 +217,8 @@ function add(
 function asCommander(option: Option): CommanderOption {
   const flags = option.value === undefined ? `--${option.name}` : `--${option.name} <${option.value}>`;
   const made = new CommanderOption(flags, option.explain);
+  // Else `--no-x` is for commander the same option as `--x`, and each of them looks as if both had been given.
+  made.negate = false;
   if (option.choices !== undefined) made.choices(option.choices);
   // Not commander's `<value...>`, which would swallow the arguments behind it.
   if (option.many) made.argParser<string[]>((value, before) => [...before ?? [], value]);

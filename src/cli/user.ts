@@ -178,14 +178,16 @@ const set: Command = {
       throw new WrongUsage("Nothing to change: name at least one option.");
     }
     return withPeople(context, async ({ users, unsubscribed }) => {
-      const user = await users.set(args.text("address"), changes), login = demandMailbox(user.address, "The user");
+      const named = args.text("address"), changed = Object.keys(changes).length > 0;
+      const user = changed ? await users.set(named, changes) : await users.get(named);
+      if (changed) context.out(`Changed ${printable(user.address)}.`);
+      const login = demandMailbox(user.address, "The user");
       for (const address of back) {
         if (!await unsubscribed.remove(login, demandMailbox(address, "The address"))) {
           throw new Refused(`${address} is not on the list of ${user.address}: "user show" has it.`);
         }
         context.out(`${printable(address)} may get mail of ${printable(user.address)} again.`);
       }
-      if (Object.keys(changes).length > 0) context.out(`Changed ${printable(user.address)}.`);
       return DONE;
     });
   },

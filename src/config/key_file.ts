@@ -39,6 +39,9 @@ const MAX_FILE = 1_048_576;
 // RFC 8301 §3.2: verifiers take 1024 to 4096 bits, signers should use 2048.
 const RSA_LEAST = 1024, RSA_MOST = 4096, RSA_GOOD = 2048;
 
+/** Any text, or the form of standardwebhooks.com: with a sign missing it would be another key, and sign wrongly. */
+const WEBHOOK_SECRET = /^(?!whsec_)|^whsec_[\w+/-]{2,}={0,2}$/;
+
 /**
  * Reads every file that `settings` name. Problems go to `place`, doubts to `warn`; what has a problem is left out of
  * the result. `now` in milliseconds since 1970.
@@ -73,7 +76,9 @@ export async function readKeyFiles(
 
   for (const { file, at } of secretFiles(settings, place)) {
     const secret = await readSecret(file, at);
-    if (secret !== FAILED) secrets.set(file, secret);
+    if (secret === FAILED) continue;
+    if (file !== settings.unsubscribe.secret_file || WEBHOOK_SECRET.test(secret)) secrets.set(file, secret);
+    else at.fail(`${file} begins with "whsec_"; must have base64 behind it and nothing else`);
   }
   return { dkim, certificates, secrets };
 }

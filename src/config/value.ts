@@ -121,12 +121,23 @@ export const selector: Kind<string> = text(
 );
 
 /** `local@domain`, quoted where it has to be. */
-export const mailbox: Kind<string> = text(
+export const mailbox: Kind<string> = {
+  read(raw, place) {
+    const address = typeof raw === "string" ? parseMailbox(raw) : undefined;
+    if (address !== undefined && isSrs(address)) {
+      return place.fail(
+        `must not be a return path of forwarded mail, which takes bounces alone and expires, got ${show(raw)}`,
+      );
+    }
+    return anyMailbox.read(raw, place);
+  },
+};
+
+const anyMailbox: Kind<string> = text(
   'an address, such as "ann@example.com"',
   (raw) => {
     const address = parseMailbox(raw);
-    // A return path of forwarded mail takes bounces alone, and expires.
-    return address && !isSrs(address) ? formatMailbox(address) : undefined;
+    return address && formatMailbox(address);
   },
   (raw) => /<([^<>]+@[^<>]+)>/.exec(raw)?.[1],
 );

@@ -1,6 +1,7 @@
 /** The part of a note that programs read, message/delivery-status (RFC 3464), in seven bits (RFC 6533 §3). */
+import { fromXtext } from "../smtp/xtext.ts";
 import type { Envelope, RemoteReply } from "./entry.ts";
-import { addressField, ascii, date, fromXtext, oneLine, originalRecipient } from "./field_text.ts";
+import { addressField, ascii, date, oneLine, originalRecipient } from "./field_text.ts";
 import type { Report } from "./report.ts";
 
 export interface StatusSettings {

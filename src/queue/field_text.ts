@@ -1,5 +1,7 @@
 /** What others have said, made fit to stand in a field or a line of a note to a sender. */
 
+import { fromXtext } from "../smtp/xtext.ts";
+
 // RFC 5321 §4.5.3.1.5: a line of a reply has at most 512 octets.
 const MOST_TEXT = 500;
 
@@ -16,17 +18,6 @@ export function ascii(text: string): string {
 /** RFC 5322 §3.3; `time` in milliseconds since 1970. */
 export function date(time: number): string {
   return new Date(time).toUTCString().replace("GMT", "+0000");
-}
-
-/** RFC 3461 §4: `+2B` for a byte. What is no xtext stays as it is. */
-export function fromXtext(text: string): string {
-  if (!/^(?:[^+]|\+[0-9A-F]{2})*$/.test(text)) return text;
-  const bytes = new TextEncoder().encode(text), plain: number[] = [];
-  for (let at = 0; at < bytes.length; at++) {
-    if (bytes[at] !== 0x2b) plain.push(bytes[at]!);
-    else plain.push(parseInt(String.fromCharCode(bytes[++at]!, bytes[++at]!), 16));
-  }
-  return new TextDecoder().decode(Uint8Array.from(plain));
 }
 
 /** `rfc822; local@domain`, and by RFC 6533 §3 for an address of more than seven bits `utf-8; …` with `\x{…}`. */

@@ -4,13 +4,15 @@
  * What has begun to be written down as a refusal can no longer turn into the other, however long the disk takes.
  */
 import type { Clock } from "./clock.ts";
-import type { Outcome, RemoteReply } from "./entry.ts";
+import type { Outcome, Recipient, RemoteReply } from "./entry.ts";
+import { discreet } from "./report.ts";
 import type { Entry } from "./spool.ts";
 
 interface Watch {
   /** Recipients whose first attempt has no outcome yet. */
   readonly awaited: Set<number>;
-  /** What the others were refused with, by recipient. */
+  readonly recipients: readonly Recipient[];
+  /** What the others were refused with, by recipient, as the sender may hear it. */
   readonly refusals: Map<number, RemoteReply>;
   /** On the monotonic clock: when the sender is tired of waiting. */
   readonly until: number;
@@ -40,7 +42,8 @@ export class FirstAttempts {
       const cancel = this.#clock.after(patience, () => this.promise(id));
       const until = this.#clock.monotonic() + patience;
       const awaited = new Set(places), refusals = new Map<number, RemoteReply>();
-      this.#watches.set(id, { awaited, refusals, until, resolve, cancel, decided: false });
+      const { recipients } = envelope;
+      this.#watches.set(id, { awaited, recipients, refusals, until, resolve, cancel, decided: false });
     });
   }
 
@@ -64,7 +67,7 @@ export class FirstAttempts {
         return undefined;
       }
       watch.awaited.delete(recipient);
-      watch.refusals.set(recipient, reply);
+      watch.refusals.set(recipient, discreet(reply, watch.recipients[recipient]!));
     }
     if (watch.awaited.size > 0) return undefined;
     watch.decided = true;

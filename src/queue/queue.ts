@@ -5,10 +5,11 @@
  *               ▲                     │ later             │ some failed
  *               └──── due heap ◀──────┘                   └▶ bounce stored ─▶ removed ─▶ bounce accepted
  */
-import type { Deliver, Envelope, Outcome, RemoteReply, Standing, Target } from "./entry.ts";
+import type { Deliver, Outcome, RemoteReply, Standing, Target } from "./entry.ts";
 import type { Entry } from "./spool.ts";
 import type { Log } from "../log.ts";
 import { type Attempt, attempt } from "./attempt.ts";
+import { ByHand } from "./by_hand.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { DueHeap } from "./due_heap.ts";
 import { reasonOf } from "./failures.ts";
@@ -17,8 +18,7 @@ import { Flights } from "./flights.ts";
 import { type Changes, isBounceSource, isUnmarked, Ledger, type MakeBounce, type Stored } from "./ledger.ts";
 import { defaultLanes, type LaneJob, Lanes, type LaneSettings, type Learned } from "./lanes.ts";
 import { defaultRetry, isTooOld, longestWait, type RetrySettings } from "./retry.ts";
-import { isMeant, type QueueRow, rowOf, selected, type Selection } from "./selection.ts";
-import { afterAttempt, afterProbe, failed, isDone, released, tellAt, told } from "./standing.ts";
+import { afterAttempt, afterProbe, failed, isDone, tellAt, told } from "./standing.ts";
 import { placeOf } from "./target.ts";
 
 export interface QueueSettings {
@@ -75,10 +75,13 @@ export class Queue {
   readonly #spool: Stored;
   readonly #clock: Clock;
   readonly #random: () => number;
+  /** For commands. They work also when the queue is not started: what they make due is done by the next start. */
+  readonly byHand: ByHand;
   readonly #lanes: Lanes;
   readonly #ledger: Ledger;
   readonly #flights = new Flights();
   readonly #firstAttempts: FirstAttempts;
+  #hurries = false;
   readonly #due = new DueHeap<DueItem>();
   /** All that is under way, for `stop` to wait for. */
   readonly #tasks = new Set<Promise<unknown>>();
@@ -108,9 +111,17 @@ export class Queue {
       accepted: (bounce) => this.accepted(bounce),
       written: () => this.#lanes.pump(),
     });
+    this.byHand = new ByHand({
+      ...parts,
+      lanes: this.#lanes,
+      ledger: this.#ledger,
+      flights: this.#flights,
+      clock: this.#clock,
+      track: (task) => this.#track(task),
+    });
   }
 
-  /** Takes up everything in the spool. Without it, commands still work: what they make due is done by the next start. */
+  /** Takes up everything in the spool. */
   start(): void {
     if (this.#state !== "new") return;
     this.#state = "started";
@@ -140,7 +151,8 @@ export class Queue {
    */
   firstAttempt(entry: Entry, patience: number): Promise<RemoteReply | undefined> {
     const { id, envelope: { recipients } } = entry;
-    const answer = this.#state === "started" ? this.#firstAttempts.watch(entry, patience) : Promise.resolve(undefined);
+    const waits = this.#state === "started" && !this.#hurries;
+    const answer = waits ? this.#firstAttempts.watch(entry, patience) : Promise.resolve(undefined);
     this.accepted(entry);
     // Where the way rests, there is nothing to wait for.
     if (recipients.some(({ target }) => this.#lanes.restOf(this.#parts.laneOf(target)) > 0)) {
@@ -149,64 +161,10 @@ export class Queue {
     return answer;
   }
 
-  /** At most `limit` messages that are meant, oldest first. */
-  list(selection: Selection, limit = Infinity): QueueRow[] {
-    const rows: QueueRow[] = [];
-    for (const entry of this.#candidates(selection)) {
-      if (rows.length >= limit) break;
-      if (isMeant(entry, selection)) rows.push(this.#row(entry));
-    }
-    return rows;
-  }
-
-  /** How many messages are meant. */
-  count(selection: Selection): number {
-    let count = 0;
-    for (const entry of this.#candidates(selection)) if (isMeant(entry, selection)) count++;
-    return count;
-  }
-
-  show(id: string): QueueRow | undefined {
-    const entry = this.#spool.entry(id);
-    return entry && this.#row(entry);
-  }
-
-  /**
-   * Makes what waits due now, also where the way rests. Held messages stay held. This and the following commands resolve
-   * with the number of messages they changed, and reject with StoreFailed when that cannot be written.
-   */
-  retry(selection: Selection): Promise<number> {
-    return this.#command(selection, (was, { id, envelope, recipient }) => {
-      if (was.state !== "waiting") return undefined;
-      this.#lanes.wake(this.#parts.laneOf(envelope.recipients[recipient]!.target));
-      return this.#flights.stage(id, recipient) === undefined ? { ...was, due: this.#clock.now() } : was;
-    });
-  }
-
-  /** Keeps what waits from being tried. */
-  hold(selection: Selection): Promise<number> {
-    return this.#command(selection, (was) => was.state === "waiting" ? { ...was, state: "held" } : undefined);
-  }
-
-  /** Makes what is held wait again, due now. */
-  release(selection: Selection): Promise<number> {
-    return this.#command(
-      selection,
-      (was) => was.state === "held" ? released(was, this.#clock.now()) : undefined,
-    );
-  }
-
-  /** Gives up what is not done yet without telling anybody. */
-  drop(selection: Selection): Promise<number> {
-    return this.#command(selection, (was) => isDone(was) ? undefined : { ...was, state: "dropped", due: 0 });
-  }
-
-  /** Gives up what is not done yet, except what is being sent this moment, and tells the sender. */
-  bounce(selection: Selection): Promise<number> {
-    return this.#command(selection, (was, { id, envelope, recipient }) => {
-      if (isDone(was) || this.#flights.stage(id, recipient) === "running") return undefined;
-      return failed(was, { recipient, reply: BY_HAND }, envelope, this.#clock.now());
-    });
+  /** From now on no sender waits for a first attempt: when sessions are cut, each has to know whether we have his message. */
+  hurry(): void {
+    this.#hurries = true;
+    this.#firstAttempts.promiseAll();
   }
 
   stats(): QueueStats {
@@ -409,51 +367,6 @@ export class Queue {
     });
   }
 
-  async #command(selection: Selection, next: Command): Promise<number> {
-    const ids: string[] = [];
-    for (const entry of this.#candidates(selection)) if (isMeant(entry, selection)) ids.push(entry.id);
-    let changed = 0;
-    for (let from = 0; from < ids.length; from += BATCH) {
-      const results = await Promise.allSettled(
-        ids.slice(from, from + BATCH).map((id) =>
-          this.#track(this.#flights.inTurn(id, () => this.#apply(id, selection, next)))
-        ),
-      );
-      for (const result of results) {
-        if (result.status === "rejected") throw result.reason;
-        if (result.value) changed++;
-      }
-    }
-    return changed;
-  }
-
-  async #apply(id: string, selection: Selection, next: Command): Promise<boolean> {
-    const entry = this.#spool.entry(id);
-    if (entry === undefined) return false;
-    const changes: Changes = new Map();
-    let meant = false;
-    for (const recipient of selected(entry, selection)) {
-      const was = entry.standings[recipient]!;
-      const standing = next(was, { id, envelope: entry.envelope, recipient });
-      if (standing !== undefined) meant = true;
-      if (standing !== undefined && standing !== was) changes.set(recipient, standing);
-    }
-    if (changes.size > 0) await this.#ledger.change(entry, changes, "once");
-    return meant;
-  }
-
-  *#candidates({ ids }: Selection): Iterable<Entry> {
-    if (ids === undefined) return yield* this.#spool.entries();
-    for (const id of new Set(ids)) {
-      const entry = this.#spool.entry(id);
-      if (entry !== undefined) yield entry;
-    }
-  }
-
-  #row(entry: Entry): QueueRow {
-    return rowOf(entry, (target) => this.#lanes.restOf(this.#parts.laneOf(target)));
-  }
-
   #report({ id, envelope }: Entry, recipient: number, { state, attempts, due, reply }: Standing): void {
     const { address, target } = envelope.recipients[recipient]!;
     this.#parts.log("info", `recipient-${state === "waiting" ? "deferred" : state}`, {
@@ -482,15 +395,5 @@ export class Queue {
   }
 }
 
-/** The standing a command wants; undefined when this recipient is none of its business. */
-type Command = (was: Standing, of: { id: string; envelope: Envelope; recipient: number }) => Standing | undefined;
-
-/** The same, when all that is needed is known. */
+/** The new standing of a recipient; undefined when it stays as it is. */
 type Next = (was: Standing, recipient: number) => Standing | undefined;
-
-const BY_HAND: RemoteReply = {
-  code: 554,
-  enhanced: "5.0.0",
-  text: "Returned to its sender by the administrator",
-  host: "local",
-};

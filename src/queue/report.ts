@@ -3,7 +3,7 @@
  * forward goes, neither of them reads.
  */
 import { domainToASCII, domainToUnicode } from "node:url";
-import type { RemoteReply, Standing } from "./entry.ts";
+import type { Recipient, RemoteReply, Standing } from "./entry.ts";
 import type { Entry } from "./spool.ts";
 
 /** RFC 3464 §2.3.3. */
@@ -34,11 +34,9 @@ export function reportOf({ envelope, standings }: Told, recipient: number): Repo
     ...(orcpt !== undefined && { orcpt }),
     ...(lastAttempt !== undefined && { lastAttempt }),
   };
-  if (target.to !== "remote" || target.forward === undefined) return { ...known, ...(reply && { reply }) };
-  if (target.forward.confidential) {
-    return { ...known, ...(reply && { reply: discreet(reply, target.address, address) }) };
-  }
-  return { ...known, forwardedTo: target.address, ...(reply && { reply }) };
+  const sayable = reply && discreet(reply, envelope.recipients[recipient]!);
+  const isShown = target.to === "remote" && target.forward !== undefined && !target.forward.confidential;
+  return { ...known, ...(isShown && { forwardedTo: target.address }), ...(sayable && { reply: sayable }) };
 }
 
 /** What a note says of a recipient who stands so. */
@@ -57,8 +55,13 @@ export function actionOf({ state, success }: Standing): Action {
   }
 }
 
-/** Servers love to repeat the address, and their own name. What still names the place when that is replaced is left out. */
-function discreet(reply: RemoteReply, target: string, ours: string): RemoteReply {
+/**
+ * The answer as its sender may hear it. Of a confidential forward nothing that names the place: servers love to repeat the
+ * address, and their own name. What still names it when the address is replaced is left out.
+ */
+export function discreet(reply: RemoteReply, { address: ours, target: place }: Recipient): RemoteReply {
+  if (place.to !== "remote" || !place.forward?.confidential) return reply;
+  const target = place.address;
   const cut = target.lastIndexOf("@"), domain = target.slice(cut + 1);
   const whole = reply.text.replace(/\S*…$/, "…"); // Half an address may be left at the end of what was too long.
   const rest = whole.replaceAll(anyCase(target), " ");

@@ -1,4 +1,5 @@
 /** Which messages a command means, and what it shows of them. */
+import { domainOf } from "../smtp/address.ts";
 import type { Envelope, Notify, RemoteReply, Source, Standing, Target } from "./entry.ts";
 
 /** All conditions that are given must hold; a selection without any means nothing, so that a slip drops nothing. */
@@ -52,9 +53,9 @@ export function selected({ id, envelope }: Pick<Queued, "id" | "envelope">, sele
   if (from !== undefined && !same(envelope.sender, from)) return [];
   const meant: number[] = [];
   for (const [index, { address, target }] of envelope.recipients.entries()) {
-    const names = target.to === "remote" ? [address, target.address] : [address];
+    const names = "address" in target ? [address, target.address] : [address];
     if (to !== undefined && !names.some((name) => same(name, to))) continue;
-    if (domain !== undefined && !names.some((name) => same(name.slice(name.lastIndexOf("@") + 1), domain))) continue;
+    if (domain !== undefined && !names.some((name) => same(domainOf(name), domain))) continue;
     meant.push(index);
   }
   return meant;

@@ -3,6 +3,7 @@
 import type { Dns } from "../dns/records.ts";
 import type { Log } from "../log.ts";
 import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
+import { domainOf } from "../smtp/address.ts";
 import { capture } from "./capture.ts";
 import { checkContent } from "./content_check.ts";
 import { copiesOf, type Copy, type ReturnPathOf } from "./forward.ts";
@@ -91,7 +92,7 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
       case "maildir":
         return await mailboxes.deliver(job, recipients);
       case "remote":
-        return await toDomain(job, recipients, domainOf(target.address));
+        return await toDomain(job, recipients, domainOf(target.address).toLowerCase());
       case "lmtp":
         return await toMailboxes(job, recipients, target.server);
       case "nowhere":
@@ -136,7 +137,7 @@ export function laneOf(target: Target): string {
     case "maildir":
       return `mailbox:${target.path}`;
     case "remote":
-      return `domain:${domainOf(target.address)}`;
+      return `domain:${domainOf(target.address).toLowerCase()}`;
     case "lmtp":
       return `lmtp:${target.server}`;
     case "nowhere":
@@ -154,10 +155,6 @@ function nowhere(recipients: readonly number[], because: "loop" | "expanded"): O
 }
 
 const LOOP = localReply(554, "5.4.6", "the message goes in circles: it has been forwarded for this address before");
-
-function domainOf(address: string): string {
-  return address.slice(address.lastIndexOf("@") + 1).toLowerCase();
-}
 
 /** A job has one lane; should it have several, each goes its own way. */
 function byLane(job: Job): Map<Target, number[]> {

@@ -5,7 +5,8 @@
  */
 
 import type { Content, Forward, Job, Recipient, Version } from "../queue/entry.ts";
-import { type HeaderLimits, readHeader, withFieldsReplaced } from "../smtp/headers.ts";
+import { fieldsNamed, type HeaderLimits, readHeader, withFieldsReplaced } from "../smtp/headers.ts";
+import { toXtext } from "../smtp/xtext.ts";
 import { oneLine } from "./remote_reply.ts";
 
 /** `sender` as an address of the domain of `as`; senders that are ours, and the null sender, as they are. */
@@ -50,7 +51,7 @@ async function forwarded(
   const recipients = envelope.recipients.map((recipient) => {
     const isNamed = recipient.orcpt !== undefined || recipient.address !== address;
     // RFC 3461 §5.2.1: who is told of its fate knows the address that the sender has written to.
-    return isNamed || !isPrintable(address) ? recipient : { ...recipient, orcpt: `rfc822;${xtext(address)}` };
+    return isNamed || !isPrintable(address) ? recipient : { ...recipient, orcpt: `rfc822;${toXtext(address)}` };
   });
   const header = version === undefined ? undefined : envelope.versions?.[version];
   const content = await withHeader(job.content, `Delivered-To: ${oneLine(address)}\r\n`, header);
@@ -107,15 +108,7 @@ async function headerOf(content: Content): Promise<Uint8Array> {
 function changedHeader(start: Uint8Array, { without, lines }: Version): Uint8Array {
   const header = readHeader(start, LIMITS);
   if (typeof header === "string") throw new Error(`the header cannot be read any more: ${header}`);
-  return withFieldsReplaced(start, header.fields.filter(({ name }) => without.includes(name)), lines);
-}
-
-/** RFC 3461 §4. */
-function xtext(address: string): string {
-  return address.replace(
-    /[^!-*,-<>-~]/g,
-    (sign) => `+${sign.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
-  );
+  return withFieldsReplaced(start, fieldsNamed(header, without), lines);
 }
 
 function isPrintable(address: string): boolean {

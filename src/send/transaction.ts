@@ -1,6 +1,7 @@
 /** One message over one connection: what is asked for, how it reaches the wire, and what the replies to it mean. Pure. */
 
 import type { Content, Notify, RemoteReply } from "../queue/entry.ts";
+import { toXtext } from "../smtp/xtext.ts";
 import { codeOf, localReply, replyFrom } from "./remote_reply.ts";
 
 export interface Transaction {
@@ -139,11 +140,7 @@ function originalRecipient(text: string): string {
     : `${text.slice(0, cut).replace(/[^\w-]/g, "")};${xtext(text.slice(cut + 1))}`;
 }
 
-/** RFC 3461 §4: leaves what is xtext already, so that a parameter passes through as it came. */
+/** Leaves what is xtext already, so that a parameter passes through as it came. */
 function xtext(text: string): string {
-  if (/^(?:[!-*,-<>-~]|\+[0-9A-F]{2})*$/.test(text)) return text;
-  return Array.from(new TextEncoder().encode(text), (byte) => {
-    const plain = byte > 32 && byte < 127 && byte !== 43 && byte !== 61;
-    return plain ? String.fromCharCode(byte) : `+${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }).join("");
+  return /^(?:[!-*,-<>-~]|\+[0-9A-F]{2})*$/.test(text) ? text : toXtext(text);
 }

@@ -119,7 +119,9 @@ export class Webhook {
       return answer.ok ? undefined : `answered ${answer.status}`;
     } catch (error) {
       const { message, cause } = error instanceof Error ? error : { message: String(error), cause: undefined };
-      return oneLine(cause instanceof Error ? `${message}: ${cause.message}` : message);
+      const { href, origin } = new URL(url), text = cause instanceof Error ? `${message}: ${cause.message}` : message;
+      // What stands behind the host is often a key, and a log is read by more people than the settings.
+      return oneLine(text.replaceAll(href, origin));
     }
   }
 

@@ -120,6 +120,11 @@ export function addressKey({ local, domain }: Mailbox): string {
   return `${local.normalize("NFC").toLowerCase()}@${domain}`;
 }
 
+/** What stands behind the last @ of `local@domain`. */
+export function domainOf(address: string): string {
+  return address.slice(address.lastIndexOf("@") + 1);
+}
+
 /** `ann+news@x` is a way to write to `ann@x`. */
 export function withoutTag(mailbox: Mailbox): Mailbox {
   const plus = mailbox.local.indexOf("+");

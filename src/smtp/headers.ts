@@ -66,6 +66,11 @@ export function valueOf(bytes: Uint8Array, field: Field): string {
   return utf8.decode(bytes.subarray(field.value, field.to)).replace(/\r\n(?=[ \t])/g, "").trim();
 }
 
+/** The fields of these names, lower case. */
+export function fieldsNamed({ fields }: Header, names: readonly string[]): Field[] {
+  return fields.filter(({ name }) => names.includes(name));
+}
+
 /** The message's beginning without those fields. */
 export function withoutFields(bytes: Uint8Array, fields: readonly Field[]): Uint8Array {
   if (fields.length === 0) return bytes;

@@ -29,6 +29,9 @@ export interface StatusServer {
   close(): Promise<void>;
 }
 
+/** What stands behind it is for everybody, and never asks for the token of the status page. */
+const UNSUBSCRIBE = "/unsubscribe/";
+
 const HEADERS = {
   "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
   "x-content-type-options": "nosniff",
@@ -59,10 +62,10 @@ function listen(hostname: string, port: number, handler: (request: Request) => R
 }
 
 function respond(request: Request, settings: PageSettings, parts: PageParts): Response | Promise<Response> {
-  const { pathname } = new URL(request.url), token = /^\/unsubscribe\/([^/]+)$/.exec(pathname)?.[1];
-  if (token !== undefined && parts.unsubscribe) return respondUnsubscribe(request, token, parts.unsubscribe);
+  const { pathname } = new URL(request.url);
+  if (pathname.startsWith(UNSUBSCRIBE)) return respondUnsubscribe(request, pathname, parts.unsubscribe);
   if (request.method !== "GET" && request.method !== "HEAD") {
-    return answer(405, "text/plain", "Only GET is known here.\n");
+    return answer(405, "text/plain", "Only GET is known here.\n", { allow: "GET, HEAD" });
   }
   if (pathname === "/healthz") return answer(200, "text/plain", "ok\n");
   if (pathname === "/readyz") {
@@ -78,9 +81,15 @@ function respond(request: Request, settings: PageSettings, parts: PageParts): Re
   return answer(404, "text/plain", "Known here: / /metrics /healthz /readyz\n");
 }
 
-async function respondUnsubscribe(request: Request, token: string, parts: UnsubscribeParts): Promise<Response> {
-  const { status, title, content } = await unsubscribePage(request, token, parts);
-  return answer(status, "text/html", document(title, content));
+async function respondUnsubscribe(
+  request: Request,
+  pathname: string,
+  parts: UnsubscribeParts | undefined,
+): Promise<Response> {
+  if (parts === undefined) return answer(404, "text/plain", "There is nothing here.\n");
+  const { status, title, content } = await unsubscribePage(request, pathname.slice(UNSUBSCRIBE.length), parts);
+  // RFC 9110 §15.5.6.
+  return answer(status, "text/html", document(title, content), status === 405 ? { allow: "GET, HEAD, POST" } : {});
 }
 
 function mayLook(request: Request, token: string | undefined): boolean {

@@ -6,11 +6,13 @@ import type { Handler, Request } from "./control.ts";
 export function queueHandlers(queue: Queue): Map<string, Handler> {
   const changing = ["retry", "hold", "release", "drop", "bounce"] as const;
   return new Map<string, Handler>([
-    ["queue.list", (request) => Promise.resolve(queue.list(selectionOf(request), limitOf(request)))],
-    ["queue.count", (request) => Promise.resolve(queue.count(selectionOf(request)))],
-    ["queue.show", ({ id }) => Promise.resolve(queue.show(String(id)) ?? null)],
+    ["queue.list", (request) => Promise.resolve(queue.byHand.list(selectionOf(request), limitOf(request)))],
+    ["queue.count", (request) => Promise.resolve(queue.byHand.count(selectionOf(request)))],
+    ["queue.show", ({ id }) => Promise.resolve(queue.byHand.show(String(id)) ?? null)],
     ["queue.stats", () => Promise.resolve(queue.stats())],
-    ...changing.map((verb): [string, Handler] => [`queue.${verb}`, (request) => queue[verb](selectionOf(request))]),
+    ...changing.map((
+      verb,
+    ): [string, Handler] => [`queue.${verb}`, (request) => queue.byHand[verb](selectionOf(request))]),
   ]);
 }
 

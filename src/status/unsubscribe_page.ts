@@ -10,6 +10,8 @@ export interface UnsubscribeParts {
   readonly read: (token: string) => { readonly user: string; readonly address: Mailbox } | undefined;
   /** Rejects when it cannot be kept. */
   readonly unsubscribe: (address: Mailbox, user: string) => Promise<void>;
+  /** Milliseconds for a form to come. */
+  readonly patience?: number;
 }
 
 export interface Page {
@@ -19,7 +21,7 @@ export interface Page {
   readonly title: string;
 }
 
-/** Octets of a form, and milliseconds for it to come. */
+/** Octets of a form, and `patience`. */
 const MAX_FORM = 4096, PATIENCE = 10_000;
 
 export async function unsubscribePage(request: Request, token: string, parts: UnsubscribeParts): Promise<Page> {
@@ -41,7 +43,7 @@ export async function unsubscribePage(request: Request, token: string, parts: Un
     default:
       return page(405, "Not so", "Only GET and POST are known here.");
   }
-  if (await wordOf(request) !== "One-Click") {
+  if (await wordOf(request, parts.patience ?? PATIENCE) !== "One-Click") {
     return page(400, "Not understood", "The form has to say List-Unsubscribe=One-Click.");
   }
   try {
@@ -57,8 +59,8 @@ function page(status: number, title: string, text: string): Page {
 }
 
 /** What the form says of List-Unsubscribe, in either of the two forms of RFC 8058 §3.2. */
-async function wordOf(request: Request): Promise<string | undefined> {
-  const bytes = await formOf(request), type = request.headers.get("content-type") ?? "";
+async function wordOf(request: Request, patience: number): Promise<string | undefined> {
+  const bytes = await formOf(request, patience), type = request.headers.get("content-type") ?? "";
   if (bytes === undefined) return undefined;
   try {
     // A browser names the type; who has written a program by hand may not.
@@ -75,15 +77,19 @@ const URLENCODED = "application/x-www-form-urlencoded",
   FORMS = /^(multipart\/form-data|application\/x-www-form-urlencoded)\b/i;
 
 /** Undefined when it is too long, or does not come. */
-async function formOf({ body }: Request): Promise<Uint8Array<ArrayBuffer> | undefined> {
+async function formOf({ body }: Request, patience: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
   if (body === null) return undefined;
   const reader = body.getReader(), bytes = new Uint8Array(MAX_FORM);
-  const timer = setTimeout(() => reader.cancel().catch(() => {}), PATIENCE);
-  let length = 0;
+  let length = 0, late = false;
+  // To whoever reads, a cancelled body looks like one that has come to its end.
+  const timer = setTimeout(() => {
+    late = true;
+    reader.cancel().catch(() => {});
+  }, patience);
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return bytes.subarray(0, length);
+      if (done) return late ? undefined : bytes.subarray(0, length);
       if (length + value.length > MAX_FORM) return undefined;
       bytes.set(value, length);
       length += value.length;

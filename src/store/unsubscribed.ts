@@ -5,7 +5,7 @@ import { commit, KEY } from "./kv.ts";
 import type { WebhookCall } from "./webhook_calls.ts";
 
 export interface Unsubscription {
-  /** As it stood in From, or in the link. */
+  /** As it stood in From, or in the link; in lower case. */
   readonly address: string;
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -96,9 +96,11 @@ export class Unsubscribed {
   /** False when it was not on the list. */
   async remove(login: Mailbox, address: Mailbox): Promise<boolean> {
     const key = KEY.unsubscribed(login, addressKey(address));
-    if ((await this.#kv.get(key)).value === null) return false;
-    await commit(this.#kv.atomic().delete(key));
-    return true;
+    for (;;) {
+      const found = await this.#kv.get(key);
+      if (found.value === null) return false;
+      if (await commit(this.#kv.atomic().check(found).delete(key)) !== undefined) return true;
+    }
   }
 
   /** For a user who is gone. */

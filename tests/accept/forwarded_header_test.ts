@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { forwardedHeader, leftOut, type NewAuthor } from "../../src/accept/forwarded_header.ts";
-import { type Header, readHeader, withFieldsReplaced } from "../../src/smtp/headers.ts";
+import { forwardedHeader, type NewAuthor } from "../../src/accept/forwarded_header.ts";
+import { fieldsNamed, type Header, readHeader, withFieldsReplaced } from "../../src/smtp/headers.ts";
 import { parseAddressList } from "../../src/smtp/originator.ts";
 
 const LIMITS = { maxHeader: 1 << 18, maxFields: 1000, maxFolds: 500 };
@@ -17,7 +17,8 @@ function changed(text: string, author: NewAuthor): string | undefined {
   const bytes = new TextEncoder().encode(text),
     header = headerOf(bytes),
     version = forwardedHeader(bytes, header, author);
-  return version && new TextDecoder().decode(withFieldsReplaced(bytes, leftOut(header, version), version.lines));
+  return version &&
+    new TextDecoder().decode(withFieldsReplaced(bytes, fieldsNamed(header, version.without), version.lines));
 }
 
 function fieldsOf(text: string | undefined): string {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { parseUntil } from "../../src/cli/alias.ts";
 import { silent } from "../../src/log.ts";
+import { parseMailbox } from "../../src/smtp/address.ts";
 import { openKv } from "../../src/store/kv.ts";
 import { Logins } from "../../src/store/logins.ts";
 import { PeopleCache } from "../../src/store/people_cache.ts";
+import { Unsubscribed } from "../../src/store/unsubscribed.ts";
 import { withSite } from "./typed.ts";
 
 const SECRET = "Tr0ub4dor&3 horse";
@@ -63,6 +65,41 @@ Deno.test("users are added, shown, changed and removed by commands", async () =>
     );
     assert.match(yes.error, /aliases still lead there: sales@ours\.test/);
     assert.equal(JSON.parse((await type(["user", "list", "--json"])).out).length, 1);
+  });
+});
+
+Deno.test("who has unsubscribed is shown, and taken off the list again by name", async () => {
+  await withSite(async ({ folder, type }) => {
+    await type(["user", "add", "ann@ours.test", "--without-password", "--newsletter"]);
+    const kv = await openKv({ store: `${folder}/store` });
+    const lists = new Unsubscribed(kv, { calls: false, now: () => Date.parse("2026-03-01T12:00:00Z") });
+    await lists.add(parseMailbox("carol@remote.test")!, ["ann@ours.test"], { by: "mail", id: "1m8abc" });
+    await lists.add(parseMailbox("dan@remote.test")!, ["ann@ours.test"], { by: "link" });
+    kv.close();
+    const show = async () => JSON.parse((await type(["user", "show", "ann@ours.test", "--json"])).out);
+    const at = "2026-03-01T12:00:00.000Z", shown = await show();
+    assert.equal(shown.newsletter, true);
+    assert.deepEqual(shown.unsubscribed, [
+      { address: "carol@remote.test", at, by: "mail" },
+      { address: "dan@remote.test", at, by: "link" },
+    ]);
+    assert.match(
+      (await type(["user", "show", "ann@ours.test"])).out,
+      /unsubscribed +carol@remote\.test \(2026-03-01T12:00:00\.000Z, by mail\)\n +dan@remote\.test \(.*, by link\)\n/,
+    );
+
+    const set = ["user", "set", "ann@ours.test"], back = ["--resubscribe", "Carol@remote.test"];
+    const more = ["--resubscribe", "eve@remote.test", "--no-newsletter"];
+    assert.deepEqual(await type([...set, ...back, ...more]), {
+      code: 1,
+      // Each is said when it is done, whatever comes behind it.
+      out: "Changed ann@ours.test.\nCarol@remote.test may get mail of ann@ours.test again.\n",
+      error: 'eve@remote.test is not on the list of ann@ours.test: "user show" has it.\n',
+    });
+    assert.equal((await type([...set, "--resubscribe", "dan@remote.test"])).code, 0);
+    const after = await show();
+    assert.deepEqual([after.newsletter, after.unsubscribed], [false, []]);
+    assert.equal((await type([...set, "--newsletter", "--no-newsletter"])).code, 2);
   });
 });
 

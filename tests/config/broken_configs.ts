@@ -402,7 +402,7 @@ export const BROKEN: readonly Broken[] = [
   swap(
     NAME,
     `${NAME}\ndefault_forward = "SRS0=abcdefgh=aa=a.test=x@example.com"`,
-    '6: domains[0].default_forward: must be an address, such as "ann@example.com", got "SRS0=abcdefgh=aa=a.test=x@example.com"',
+    '6: domains[0].default_forward: must not be a return path of forwarded mail, which takes bounces alone and expires, got "SRS0=abcdefgh=aa=a.test=x@example.com"',
   ),
 
   // No TOML at all.

@@ -230,3 +230,18 @@ token_file = "token"
       "mail.toml:18: status.token_file: token does not exist",
     ]);
   }));
+
+Deno.test("a webhook secret is any text, or whole base64 behind whsec_", () =>
+  inFolder(async (folder) => {
+    const more = '[unsubscribe]\nwebhook = "https://a.test/x"\nsecret_file = "hook"\n';
+    for (const secret of ["any text", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_YQ==", "my whsec_"]) {
+      await write(folder, { hook: `${secret}\n` });
+      assert.deepEqual(await complaints(folder, more), [], secret);
+    }
+    for (const secret of ["whsec_", "whsec_MfKQ 9r8G", "whsec_MfKQ9r8G ", "whsec_<paste it here>"]) {
+      await write(folder, { hook: secret });
+      assert.deepEqual(await complaints(folder, more), [
+        'mail.toml:9: unsubscribe.secret_file: hook begins with "whsec_"; must have base64 behind it and nothing else',
+      ], secret);
+    }
+  }));

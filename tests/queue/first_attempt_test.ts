@@ -57,7 +57,7 @@ Deno.test("whoever is tired of waiting is promised, and hears of a later refusal
   ends[0]!("no");
   await settle();
   await world.clock.advance(2 * MINUTE);
-  assert.equal(world.queue.show(id), undefined);
+  assert.equal(world.queue.byHand.show(id), undefined);
   assert.equal(ends.length, 2, "the bounce is on its way");
 });
 
@@ -139,11 +139,11 @@ Deno.test("what is given up by hand while its sender waits is a promise and a bo
   await settle();
   ends[0]!("no");
   await settle();
-  await world.queue.hold({ to: "b@far.test" });
+  await world.queue.byHand.hold({ to: "b@far.test" });
   ends[1]!("later");
   await settle();
   assert.equal(heard, "taken");
-  await world.queue.bounce({ ids: [entry.id] });
+  await world.queue.byHand.bounce({ ids: [entry.id] });
   await world.clock.advance(2 * MINUTE);
   assert.equal(ends.length, 3, "one bounce for both is on its way");
 });

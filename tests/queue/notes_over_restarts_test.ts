@@ -116,7 +116,7 @@ Deno.test("what was given up since the note about its delay was stored bounces a
     const { place, id } = await interrupted(folder);
     // The commands work on the journal while the server is stopped.
     await place.open();
-    assert.equal(await place.queue.bounce({ ids: [id] }), 1);
+    assert.equal(await place.queue.byHand.bounce({ ids: [id] }), 1);
     await place.close();
     for (let start = 0; start < 3; start++) {
       await place.open();
@@ -133,8 +133,8 @@ Deno.test("what was held and released since then is not written about a second t
   await inFolder(async (folder) => {
     const { place, id } = await interrupted(folder);
     await place.open();
-    await place.queue.hold({ ids: [id] });
-    await place.queue.release({ ids: [id] });
+    await place.queue.byHand.hold({ ids: [id] });
+    await place.queue.byHand.release({ ids: [id] });
     await place.close();
     await place.open();
     place.queue.start();

@@ -70,12 +70,12 @@ Deno.test("delay is told to who wants to hear of it, and nobody hears of what go
   world.queue.accepted(entry);
   await settle();
   const held = await world.accept("held@b.test");
-  await world.queue.hold({ ids: [held] });
+  await world.queue.byHand.hold({ ids: [held] });
   await world.accept("soon@c.test");
   await world.clock.advance(HOUR);
-  await world.queue.retry({ to: "soon@c.test" }).catch(() => 0);
+  await world.queue.byHand.retry({ to: "soon@c.test" }).catch(() => 0);
   later = false;
-  await world.queue.retry({ domain: "c.test" });
+  await world.queue.byHand.retry({ domain: "c.test" });
   await world.clock.advance(MINUTE);
   later = true;
   await world.clock.advance(10 * HOUR);

@@ -46,7 +46,7 @@ Deno.test("a refused recipient bounces within a minute though another is still t
   const id = await world.accept("typo@there.test", "slow@far.test", "bob@there.test");
   await world.clock.advance(MINUTE);
   assert.equal(world.sentTo("ann@ours.test"), 1);
-  assert.equal(world.queue.show(id)?.recipients[1]?.state, "waiting");
+  assert.equal(world.queue.byHand.show(id)?.recipients[1]?.state, "waiting");
   await world.clock.advance(6 * DAY);
   assert.equal(world.sentTo("ann@ours.test"), 2, "one bounce for each recipient");
   assert.equal(world.sentTo("typo@there.test"), 1);
@@ -136,12 +136,12 @@ Deno.test("a place out of reach is tried once, not by each of its messages, and 
   for (let n = 0; n < 200; n++) await world.accept(`n${n}@down.test`);
   assert.equal(world.sent.length, 1);
   assert.equal(world.queue.stats().resting, 1);
-  assert.ok((world.queue.list({ to: "n1@down.test" })[0]?.recipients[0]?.rest ?? 0) > 0);
+  assert.ok((world.queue.byHand.list({ to: "n1@down.test" })[0]?.recipients[0]?.rest ?? 0) > 0);
   await world.clock.advance(5 * MINUTE);
   assert.equal(world.sent.length, 2, "one probe");
   await world.clock.advance(10 * MINUTE);
   assert.equal(world.sent.length, 3, "after twice the rest");
-  const waiting = world.queue.list({ to: "n150@down.test" })[0]?.recipients[0];
+  const waiting = world.queue.byHand.list({ to: "n150@down.test" })[0]?.recipients[0];
   assert.deepEqual([waiting?.state, waiting?.attempts], ["waiting", 0]);
   world.answer = () => "ok";
   await world.clock.advance(HOUR + HOUR);
@@ -202,7 +202,7 @@ for (const days of [-2, 2]) {
     world.clock.jump(2 * days * DAY);
     await world.clock.advance(10 * MINUTE);
     assert.equal(world.sent.length, 3, "6 days after its arrival, but not tried 8 times");
-    assert.equal(world.queue.list({ all: true })[0]?.recipients[0]?.state, "waiting");
+    assert.equal(world.queue.byHand.list({ all: true })[0]?.recipients[0]?.state, "waiting");
   });
 }
 
@@ -269,19 +269,19 @@ Deno.test("hold keeps a message, release and retry send it now, drop forgets it 
   const world = new World().start();
   world.answer = () => "later";
   await world.accept("bob@there.test", "eve@far.test");
-  assert.equal(await world.queue.hold({ domain: "FAR.test" }), 1);
+  assert.equal(await world.queue.byHand.hold({ domain: "FAR.test" }), 1);
   await world.clock.advance(DAY);
   assert.equal(world.sentTo("eve@far.test"), 1);
-  assert.equal(await world.queue.retry({ all: true }), 1);
+  assert.equal(await world.queue.byHand.retry({ all: true }), 1);
   const tries = world.sentTo("bob@there.test");
   await world.clock.advance(0);
   assert.equal(world.sentTo("bob@there.test"), tries + 1);
   assert.equal(world.sentTo("eve@far.test"), 1, "retry does not release");
-  assert.equal(await world.queue.release({ to: "eve@far.test" }), 1);
+  assert.equal(await world.queue.byHand.release({ to: "eve@far.test" }), 1);
   await world.clock.advance(0);
   assert.equal(world.sentTo("eve@far.test"), 2);
-  assert.equal(await world.queue.drop({}), 0, "a selection without a condition means nothing");
-  assert.equal(await world.queue.drop({ from: "ann@ours.test" }), 1);
+  assert.equal(await world.queue.byHand.drop({}), 0, "a selection without a condition means nothing");
+  assert.equal(await world.queue.byHand.drop({ from: "ann@ours.test" }), 1);
   assert.equal(world.spool.size, 0);
   await world.clock.advance(DAY);
   assert.equal(world.sentTo("ann@ours.test"), 0);
@@ -293,7 +293,7 @@ Deno.test("retry wakes a place that rests", async () => {
   await world.accept("a@down.test");
   await world.accept("b@down.test");
   world.answer = () => "ok";
-  assert.equal(await world.queue.retry({ domain: "down.test" }), 2);
+  assert.equal(await world.queue.byHand.retry({ domain: "down.test" }), 2);
   await world.clock.advance(0);
   assert.equal(world.spool.size, 0);
 });
@@ -302,7 +302,7 @@ Deno.test("a bounce by hand tells the sender", async () => {
   const world = new World().start();
   world.answer = (address) => address === "bob@there.test" ? "later" : "ok";
   const id = await world.accept("bob@there.test");
-  assert.equal(await world.queue.bounce({ ids: [id] }), 1);
+  assert.equal(await world.queue.byHand.bounce({ ids: [id] }), 1);
   await until(() => world.spool.size === 0);
   assert.equal(world.sentTo("ann@ours.test"), 1);
   assert.equal(world.spool.size, 0);
@@ -314,9 +314,9 @@ Deno.test("commands work on a queue that is not started", async () => {
   const held = await world.spool.put(envelope(["bob@there.test"]));
   const returned = await world.spool.put(envelope(["eve@there.test"]));
   const dropped = await world.spool.put(envelope(["joe@there.test"]));
-  await world.queue.hold({ ids: [held.id] });
-  await world.queue.bounce({ ids: [returned.id] });
-  await world.queue.drop({ ids: [dropped.id] });
+  await world.queue.byHand.hold({ ids: [held.id] });
+  await world.queue.byHand.bounce({ ids: [returned.id] });
+  await world.queue.byHand.drop({ ids: [dropped.id] });
   assert.deepEqual(world.sent, []);
   assert.equal(world.spool.size, 2);
   await world.restart();
@@ -331,8 +331,8 @@ Deno.test("a drop while an attempt is under way waits for its end", async () => 
     deliver: () => new Promise((resolve) => finish = () => resolve([{ recipient: 0, result: "later", reply: LATER }])),
   });
   const id = await world.accept("bob@there.test");
-  await world.queue.drop({ ids: [id] });
-  assert.equal(world.queue.show(id)?.recipients[0]?.state, "dropped");
+  await world.queue.byHand.drop({ ids: [id] });
+  assert.equal(world.queue.byHand.show(id)?.recipients[0]?.state, "dropped");
   finish();
   await settle();
   assert.equal(world.spool.size, 0);

@@ -79,6 +79,33 @@ Deno.test("the webhook is called until it answers well: after errors, a redirect
   });
 });
 
+Deno.test("a webhook that was not there is called when it is, and what is secret in its URL stays out of the log", async () => {
+  await withStore(async ({ kv }) => {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }), { port } = listener.addr;
+    listener.close();
+    const lines: string[] = [], log = openLog({ level: "info", format: "text", write: (line) => lines.push(line) });
+    await new Unsubscribed(kv, { calls: true }).add(CAROL, [ANN], { by: "link" });
+    const url = `http://127.0.0.1:${port}/hooks/pathkey?token=querykey`, secret = "plain text";
+    const webhook = new Webhook({ url, secret }, { calls: new WebhookCalls(kv), log, waits: [10] });
+    await until(() => lines.some((line) => line.includes("webhook-deferred")), "a call to nobody");
+    const calls: Call[] = [];
+    const server = Deno.serve({ hostname: "127.0.0.1", port, onListen: () => {} }, async (request) => {
+      calls.push({ headers: request.headers, body: await request.text() });
+      return new Response(null, { status: 204 });
+    });
+    const looked = setInterval(() => webhook.wake(), 20);
+    await until(() => lines.some((line) => line.includes("webhook-called")), "an answer");
+    clearInterval(looked);
+    await webhook.close();
+    await server.shutdown();
+    assert.equal(calls.length, 1);
+    assert.ok(isSigned(calls[0]!, Buffer.from(secret)));
+    assert.deepEqual(JSON.parse(calls[0]!.body).data, { user: ANN, address: "carol@remote.test", by: "link" });
+    assert.match(lines[0] ?? "", new RegExp(`127\\.0\\.0\\.1:${port}`));
+    assert.doesNotMatch(lines.join("\n"), /pathkey|querykey|plain text/);
+  });
+});
+
 Deno.test("a webhook that is never there is given up after five days, with an error in the log", async () => {
   await withStore(async ({ kv }) => {
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }), { port } = listener.addr;

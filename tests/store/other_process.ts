@@ -6,9 +6,12 @@ import { Commits } from "../../src/store/commits.ts";
 import { agreeOnCounting } from "../../src/store/host_counting.ts";
 import { openKv } from "../../src/store/kv.ts";
 import { type Lockout, Lockouts } from "../../src/store/lockouts.ts";
+import { parseMailbox } from "../../src/smtp/address.ts";
 import { Refused } from "../../src/store/people.ts";
 import { secret } from "../../src/store/secrets.ts";
+import { Unsubscribed } from "../../src/store/unsubscribed.ts";
 import { Users } from "../../src/store/users.ts";
+import { WebhookCalls } from "../../src/store/webhook_calls.ts";
 import { seeded } from "../support/every_cut.ts";
 import { CLASSIC, hostsAt, live, net, NOON, PREFIX } from "./host_counts.ts";
 import { CHEAP, DOMAINS, LOCKOUT } from "./temporary_store.ts";
@@ -73,6 +76,17 @@ switch (action) {
     const clock = { now: NOON }, hosts = hostsAt(kv, clock);
     await live(kv, hosts, clock, seeded(Number(first)), Number(second));
     await hosts.close();
+    break;
+  }
+  case "unsubscribe": {
+    // The same ones as everybody else, one after the other; then says which of the calls are this process's to make.
+    const lists = new Unsubscribed(kv, { calls: true }), calls = new WebhookCalls(kv), claimed: string[] = [];
+    const carol = parseMailbox("carol@remote.test")!;
+    for (let number = 0; number < Number(first); number++) {
+      await lists.add(carol, [`user${number}@ours.test`], { by: "mail" });
+    }
+    for (let call = await calls.claim(); call !== undefined; call = await calls.claim()) claimed.push(call.user);
+    console.log(JSON.stringify(claimed));
     break;
   }
   case "secret":

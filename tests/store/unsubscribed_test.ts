@@ -4,7 +4,7 @@ import { Unsubscribed } from "../../src/store/unsubscribed.ts";
 import { UnsubscribeLinks } from "../../src/store/unsubscribe_links.ts";
 import { WebhookCalls } from "../../src/store/webhook_calls.ts";
 import { failing } from "./failing_kv.ts";
-import { withStore } from "./temporary_store.ts";
+import { otherProcess, withStore } from "./temporary_store.ts";
 
 const ANN = "ann@ours.test", BOB = "bob@ours.test";
 
@@ -36,6 +36,24 @@ Deno.test("each comes with one call, however often and by however many processes
     await Promise.all([one, other, one].map((lists) => lists.add(mailbox("carol@remote.test"), users, { by: "mail" })));
     const calls = await Array.fromAsync(kv.list({ prefix: ["webhook"] }));
     assert.equal(calls.length, users.length);
+  });
+});
+
+Deno.test("of several processes each call is put down by one and made by one", async () => {
+  await withStore(async ({ folder, kv }) => {
+    const said = await Promise.all([1, 2, 3].map(() => otherProcess(folder, "unsubscribe", "30")));
+    const claimed = said.flatMap((line): string[] => JSON.parse(line));
+    assert.deepEqual(claimed.toSorted(), Array.from({ length: 30 }, (_, n) => `user${n}@ours.test`).toSorted());
+    assert.equal((await Array.fromAsync(kv.list({ prefix: ["webhook"] }))).length, 30);
+  });
+});
+
+Deno.test("of several who take one address off the list, one is told that it was there", async () => {
+  await withStore(async ({ kv }) => {
+    const lists = new Unsubscribed(kv, { calls: false }), carol = mailbox("carol@remote.test");
+    await lists.add(carol, [ANN], { by: "link" });
+    const removed = await Promise.all([1, 2, 3].map(() => lists.remove(mailbox(ANN), carol)));
+    assert.deepEqual(removed.filter((one) => one), [true]);
   });
 });
 
@@ -107,17 +125,32 @@ Deno.test("a call is claimed by one, free again when that one has ended, and not
 
 Deno.test("a link is read by those who share the key, and nobody can make or change one", () => {
   const key = new Uint8Array(32).fill(7), links = new UnsubscribeLinks(key);
-  const link = links.linkFor("https://mail.ours.test/unsubscribe/", ANN, mailbox("用户+x@remote.test"));
+  const link = links.linkFor("https://mail.ours.test/unsubscribe/", ANN, mailbox("用户+x@remote.test")) ??
+    assert.fail("no link");
   assert.match(link, /^https:\/\/mail\.ours\.test\/unsubscribe\/[A-Za-z0-9._-]+$/);
   const token = link.slice(link.lastIndexOf("/") + 1);
   assert.deepEqual(new UnsubscribeLinks(key).read(token), { user: ANN, address: mailbox("用户+x@remote.test") });
   assert.equal(new UnsubscribeLinks(new Uint8Array(32)).read(token), undefined);
   for (let at = 0; at < token.length; at++) {
     const changed = token.slice(0, at) + (token[at] === "A" ? "B" : "A") + token.slice(at + 1);
-    // The last sign of base64 may hold bits that mean nothing.
-    if (at < token.length - 1) assert.equal(links.read(changed), undefined, changed);
+    assert.equal(links.read(changed), undefined, changed);
   }
-  for (const odd of ["", ".", "a.b", `${token}.x`.slice(1), "x".repeat(100_000), "%00", "__proto__"]) {
-    assert.equal(links.read(odd), undefined);
+  // The last sign of base64 holds bits that mean nothing: with others there it is the same hash, and another token.
+  for (const sign of "AQgw".replace(token.at(-1) ?? "", "") + "BRhx") {
+    assert.equal(links.read(token.slice(0, -1) + sign), undefined, sign);
   }
+  for (
+    const odd of ["", ".", "a.b", `${token}.x`, `${token}=`, `${token}!`, "x".repeat(100_000), "%00", "__proto__"]
+  ) assert.equal(links.read(odd), undefined, odd.slice(0, 100));
+});
+
+Deno.test("there is a link for the longest addresses, and none where its line would be too long", () => {
+  const links = new UnsubscribeLinks(new Uint8Array(32)), domain = `${"d".repeat(60)}.test`;
+  const long = { local: "l".repeat(254 - 1 - domain.length), domain };
+  const base = `https://${"b".repeat(191)}/`, link = links.linkFor(base, `${long.local}@${domain}`, long) ?? "";
+  assert.deepEqual(links.read(link.slice(link.lastIndexOf("/") + 1))?.address, long);
+  // RFC 5322 §2.1.1.
+  assert.ok(`List-Unsubscribe: <${link}>,`.length <= 998);
+  const quotes = `"${'\\"'.repeat(240)}"@remote.test`;
+  assert.equal(links.linkFor(base, ANN, mailbox(quotes)), undefined);
 });
