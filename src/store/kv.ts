@@ -82,7 +82,9 @@ export class StoreTooNew extends Error {
  * with what KV says when it cannot be opened at all.
  */
 export async function openKv(settings: KvSettings): Promise<Deno.Kv> {
-  const kv = await Deno.openKv(settings.kv ?? await kvFile(settings.store));
+  const path = settings.kv ?? await kvFile(settings.store);
+  // Two processes that make a new file at once get in each other's way for a moment.
+  const kv = await whileBusy(() => Deno.openKv(path));
   try {
     await agreeOnSchema(kv, settings.kv ?? settings.store);
     return kv;
@@ -124,11 +126,15 @@ const BUSY_LIMIT = 10_000;
  * applied then, so it is safe to try again. Rejects when the file stays locked for ten seconds.
  */
 export async function commit(change: Deno.AtomicOperation): Promise<string | undefined> {
+  const done = await whileBusy(() => change.commit());
+  return done.ok ? done.versionstamp : undefined;
+}
+
+async function whileBusy<T>(work: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + BUSY_LIMIT;
   for (let wait = 2;; wait = Math.min(wait * 2, 50)) {
     try {
-      const done = await change.commit();
-      return done.ok ? done.versionstamp : undefined;
+      return await work();
     } catch (error) {
       if (!isBusy(error) || performance.now() > deadline) throw error;
     }

@@ -29,9 +29,9 @@ Deno.test("a store written by a newer program is refused with what to do, and no
 Deno.test("processes that open a new store at once agree on its schema and its secrets", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    const secrets = await Promise.all([1, 2].map(() => otherProcess(folder, "secret")));
+    const secrets = await Promise.all([1, 2, 3, 4].map(() => otherProcess(folder, "secret")));
     assert.match(secrets[0] ?? "", /^[0-9a-f]{64}$/);
-    assert.equal(secrets[0], secrets[1]);
+    assert.deepEqual([...new Set(secrets)], [secrets[0]]);
     const kv = await openKv({ store: folder });
     assert.equal((await secret(kv, "scram")).toHex(), secrets[0]);
     assert.notEqual((await secret(kv, "other")).toHex(), secrets[0]);
