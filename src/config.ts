@@ -2,7 +2,15 @@
 
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
-import { type KeyFiles, readKeyFiles, readSmallFile, unreadable } from "./config/key_file.ts";
+import {
+  type Certificate,
+  type KeyFiles,
+  namedFiles,
+  readCertificates,
+  readKeyFiles,
+  readSmallFile,
+  unreadable,
+} from "./config/key_file.ts";
 import { findLines, lineOf, type Lines } from "./config/position.ts";
 import { openOrigins, type Setting } from "./config/origin.ts";
 import { formatKey, type KeyPath, type Problem, reportProblems } from "./config/problem.ts";
@@ -26,6 +34,11 @@ export interface Config extends Settings, KeyFiles {
   readonly warnings: readonly Problem[];
   /** What a setting says, and where. */
   readonly settingOf: (key: string) => Setting;
+  /** Those of [tls], and every file that was read for this, itself first. */
+  readonly certificateFiles: readonly string[];
+  readonly files: readonly string[];
+  /** The certificates as they are in their files now. Rejects with ConfigError. */
+  readonly certificatesNow: () => Promise<readonly Certificate[]>;
 }
 
 /** The configuration cannot be used. The message is one line for each problem. */
@@ -59,16 +72,34 @@ export async function loadConfig(file: string, now: number = Date.now()): Promis
   const parsed = parseConfig(text, file);
   if ("problems" in parsed) throw new ConfigError(parsed.problems);
 
-  const problems: Problem[] = [], warnings: Problem[] = [];
   const report = (list: Problem[]) => (path: KeyPath, message: string) => {
     list.push({ file, line: lineOf(parsed.lines, path), key: formatKey(path), message });
   };
-  const warn = report(warnings);
-  const root = openPlace([], dirname(file), report(problems));
-  const keys = await readKeyFiles(parsed.config, root, (place, message) => warn(place.path, message), now);
-  if (problems.length > 0) throw new ConfigError(problems);
-  return { ...parsed.config, ...keys, file: resolve(file), warnings, settingOf: parsed.settingOf };
+  const read = async <T>(
+    reading: (root: Place, warn: Warn) => Promise<T>,
+  ): Promise<{ value: T; warnings: Problem[] }> => {
+    const problems: Problem[] = [], warnings: Problem[] = [], warn = report(warnings);
+    const root = openPlace([], dirname(file), report(problems));
+    const value = await reading(root, (place, message) => warn(place.path, message));
+    if (problems.length > 0) throw new ConfigError(problems);
+    return { value, warnings };
+  };
+  const settings = parsed.config;
+  const { value: keys, warnings } = await read((root, warn) => readKeyFiles(settings, root, warn, now));
+  const { certificateFiles, others } = namedFiles(settings, openPlace([], dirname(file), () => {}));
+  return {
+    ...settings,
+    ...keys,
+    file: resolve(file),
+    warnings,
+    settingOf: parsed.settingOf,
+    certificateFiles,
+    files: [...new Set([resolve(file), ...certificateFiles, ...others])],
+    certificatesNow: async () => (await read((root, warn) => readCertificates(settings, root, warn, Date.now()))).value,
+  };
 }
+
+type Warn = (place: Place, message: string) => void;
 
 /** Looks at the text alone. `file` names it in problems, and its folder is where relative paths start. */
 export function parseConfig(text: string, file: string): Parsed {

@@ -1,6 +1,5 @@
 /** All that decides about a message and takes it in: composed once, for the server and for `maildemon send` alike. */
 
-import { join } from "node:path";
 import type { Caller } from "./accept/caller.ts";
 import type { Host } from "./accept/connection.ts";
 import { type FailedLogins, failedLogins } from "./accept/failed_logins.ts";
@@ -15,7 +14,7 @@ import { openLockouts } from "./inspection.ts";
 import type { Log } from "./log.ts";
 import type { ResolveTargets } from "./queue/bounce.ts";
 import type { RemoteReply } from "./queue/entry.ts";
-import { type Entry, Spool } from "./queue/spool.ts";
+import type { Entry } from "./queue/spool.ts";
 import type { ReturnPathOf } from "./send/forward.ts";
 import { Signer } from "./send/sign.ts";
 import { addressKey, domainOf, formatMailbox, type Mailbox, parseMailbox } from "./smtp/address.ts";
@@ -25,16 +24,15 @@ import { isSrs } from "./smtp/srs.ts";
 import { leading } from "./forwarding.ts";
 import { Directory } from "./store/directory.ts";
 import { domainsOf } from "./store/domains.ts";
-import { openKv } from "./store/kv.ts";
 import { Logins } from "./store/logins.ts";
-import { addressKeysOf, PeopleCache } from "./store/people_cache.ts";
+import { addressKeysOf, type PeopleCache } from "./store/people_cache.ts";
 import { ScramExchange } from "./store/scram.ts";
 import { ReturnPaths } from "./store/return_paths.ts";
 import { secret } from "./store/secrets.ts";
 import { countSent } from "./store/sent.ts";
+import type { Storage } from "./storage.ts";
 import { openUnsubscribing, type Unsubscribing } from "./unsubscribing.ts";
 import type { Decision } from "./store/stories.ts";
-import type { Certificates } from "./tls/certificates.ts";
 
 export interface ReceptionParts {
   readonly log: Log;
@@ -47,8 +45,6 @@ export interface ReceptionParts {
 }
 
 export interface Reception {
-  readonly kv: Deno.Kv;
-  readonly spool: Spool;
   /** Where mail for an address goes; none when it is one of ours that does not exist. */
   readonly resolveTargets: ResolveTargets;
   readonly returnPathOf: ReturnPathOf;
@@ -59,39 +55,31 @@ export interface Reception {
   hostFor(caller: Caller, scrutiny: Scrutiny): Host;
   /** Takes a message from a program on this machine. Rejects with NotSent. */
   submit(submission: Submission): Promise<Reply>;
-  close(): Promise<void>;
+  /** What is not signed yet is not signed any more. */
+  close(): void;
 }
 
 /** RFC 5322 knows no such limit; 40,000 lines of one field cost seconds to look at. */
 const MAX_FOLDS = 500;
 const LONG = 1 << 18;
-/** Rejects, with nothing left open, when a part cannot be opened. */
+
+/** Rejects when the store cannot be read or a key cannot be used. The storage stays the caller's. */
 export async function openReception(
   config: Config,
+  { kv, people, spool }: Storage,
   receptionParts: ReceptionParts,
-  certificates?: Certificates,
 ): Promise<Reception> {
-  const { log } = receptionParts;
-  const kv = await openKv({ store: config.store, ...(config.kv !== undefined && { kv: config.kv }) });
-  const closers: (() => void | Promise<void>)[] = [() => kv.close()];
-  const close = async () => {
-    for (const one of closers.toReversed()) await one();
+  const signer = new Signer(config.dkim);
+  const unsubscribing = await openUnsubscribing(config, { kv, people, log: receptionParts.log });
+  const parts = { ...receptionParts, kv, people, unsubscribing, draft: () => spool.draft(), sign: signing(signer) };
+  const door = await openDoor(config, parts);
+  return {
+    ...door,
+    unsubscribing,
+    sign: parts.sign,
+    submit: submitting(config, people, door),
+    close: () => signer.close(),
   };
-  try {
-    const people = await PeopleCache.open(kv, { log });
-    closers.push(() => people.close());
-    const spool = await Spool.open({ folder: join(config.store, "queue"), log });
-    closers.push(() => spool.close());
-    const signer = new Signer(config.dkim);
-    closers.push(() => signer.close());
-    const unsubscribing = await openUnsubscribing(config, { kv, people, log });
-    const parts = { ...receptionParts, kv, people, unsubscribing, draft: () => spool.draft(), sign: signing(signer) };
-    const door = await openDoor(config, parts, certificates);
-    return { ...door, kv, spool, unsubscribing, sign: parts.sign, submit: submitting(config, people, door), close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
 }
 
 /** Where mail comes in: everything that decides about it, and nothing that keeps it. */
@@ -105,7 +93,7 @@ export interface DoorParts extends ReceptionParts {
   readonly sign: IntakeParts["sign"];
 }
 
-export async function openDoor(config: Config, parts: DoorParts, certificates?: Certificates): Promise<Door> {
+export async function openDoor(config: Config, parts: DoorParts): Promise<Door> {
   const { kv, people, log, tell, unsubscribing } = parts;
   const domains = domainsOf(config.domains), ours = domains.map(({ name }) => name);
   const directory = new Directory(people, { store: config.store }), returnPaths = new ReturnPaths(kv);
@@ -138,7 +126,7 @@ export async function openDoor(config: Config, parts: DoorParts, certificates?: 
     sendsAs,
     hasUnsubscribed: (login, address) => unsubscribing.has(login, address),
     tell,
-    ...loginParts(config, parts, await secret(kv, "scram"), certificates),
+    ...loginParts(config, parts, await secret(kv, "scram")),
   };
   return {
     async resolveTargets(address) {
@@ -199,14 +187,13 @@ function loginParts(
   config: Config,
   { kv, people, log }: DoorParts,
   scramSecret: Uint8Array,
-  certificates: Certificates | undefined,
 ): FailedLogins & Pick<PolicyParts, "verifyPassword" | "scram"> {
   const logins = new Logins(people);
   const lockouts = openLockouts(config, kv);
   return {
     verifyPassword: (login, password) => logins.verifyPassword(login, password),
     scram: (mechanism, caller) => {
-      const binding = certificates?.endPoint(caller.tls?.serverName);
+      const binding = caller.tls?.endPoint;
       return new ScramExchange(people, {
         mechanism,
         plusOffered: config.auth.mechanisms.includes("SCRAM-SHA-256-PLUS"),

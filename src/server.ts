@@ -1,35 +1,30 @@
 /**
  * The composition root: every part is opened here, in the order in which a message meets it, and closed so that
- * nothing that was promised is dropped. Nobody else knows them all.
+ * nothing that was promised is dropped. What lasts as long as the process does stands here; what a version of the
+ * configuration makes, in generation.ts.
  */
 
-import type { Caller } from "./accept/caller.ts";
-import { Connection } from "./accept/connection.ts";
-import { type Connect, Guests, Listener } from "./accept/listener.ts";
-import { prepend } from "./accept/originate.ts";
-import { TRUSTING } from "./accept/scrutiny.ts";
+import { Guests } from "./accept/listener.ts";
 import type { Config } from "./config.ts";
+import { type Generation, type GenerationParts, openGeneration, within } from "./generation.ts";
+import { InForce } from "./in_force.ts";
+import { openStories } from "./inspection.ts";
+import { Listening } from "./listening.ts";
 import type { Log } from "./log.ts";
-import { bounceMaker } from "./queue/bounce.ts";
-import { defaultQueue, Queue } from "./queue/queue.ts";
-import { type Inspection, openDns, openInspection, openStories } from "./inspection.ts";
-import { openReception, type Reception } from "./reception.ts";
-import { type Delivery, laneOf } from "./send/deliver.ts";
-import { openSending } from "./sending.ts";
-import { parseNetwork } from "./smtp/network.ts";
-import { Session } from "./smtp/session.ts";
+import { Presenting } from "./presenting.ts";
+import { defaultQueue, Queue, type QueueSettings } from "./queue/queue.ts";
+import { laneOf } from "./send/deliver.ts";
 import { Control } from "./status/control.ts";
-import { Counters } from "./status/metrics.ts";
+import { Counters, type Gauges } from "./status/metrics.ts";
 import { openStatus, type StatusServer } from "./status/page.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
-import type { UnsubscribeParts } from "./status/unsubscribe_page.ts";
+import { openStorage } from "./storage.ts";
 import type { Decision, Stories } from "./store/stories.ts";
-import { Certificates } from "./tls/certificates.ts";
 import { VERSION } from "./version.ts";
 
-/** When the server stops: milliseconds for messages that are arriving, for deliveries, and for the last QUITs. */
-const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000, QUIT_PATIENCE = 2_000;
+/** When the server stops: milliseconds for messages that are arriving, and for deliveries. */
+const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000;
 /** And for the last pages: half a request, which strangers can send too, would be waited for without end. */
 const PAGE_PATIENCE = 1_000;
 
@@ -37,12 +32,22 @@ const PAGE_PATIENCE = 1_000;
 const LIVE_PATIENCE = 45_000;
 
 export interface Running {
-  readonly listeners: readonly { readonly kind: string; readonly host: string; readonly port: number }[];
-  /** Port of the status page; absent when it is off. */
-  readonly statusPort?: number;
+  listeners(): readonly { readonly kind: string; readonly host: string; readonly port: number }[];
+  /** Port of the status page; undefined when it is off. */
+  statusPort(): number | undefined;
+  /**
+   * Takes over another version of the configuration, in one step and without ending a session. Rejects with a sentence
+   * when it cannot be used; then nothing has changed.
+   */
+  reload(config: Config): Promise<void>;
+  /** Shows these certificates from the next handshake on. Throws when one cannot be used, and goes on with the others. */
+  renew(certificates: Config["certificates"]): void;
   /** Settles when all is on disk and every file and socket is closed, after about 20 seconds at the latest. */
   stop(): Promise<void>;
 }
+
+/** Has it closed when the server stops, the last one first. */
+type Opened = <T>(part: T, close: (part: T) => void | Promise<void>) => T;
 
 /** Opens everything or nothing: what is open when a part cannot be opened is closed again, and the reason rejected. */
 export async function openServer(config: Config, plainLog: Log): Promise<Running> {
@@ -54,91 +59,178 @@ export async function openServer(config: Config, plainLog: Log): Promise<Running
       try {
         await close();
       } catch (error) {
-        log("error", "close-failed", { error: error instanceof Error ? error.message : String(error) });
+        log("error", "close-failed", { error: messageOf(error) });
       }
     }
   };
+  const opened: Opened = (part, close) => {
+    closers.push(() => close(part));
+    return part;
+  };
   try {
     closers.push(() => stories.close());
-    return { ...await open(config, { log, counters, stories }, closers), stop };
+    return { ...await open(config, { log, counters, stories }, opened), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function open(
-  config: Config,
-  { log, counters, stories }: { readonly log: Log; readonly counters: Counters; readonly stories: Stories },
-  closers: (() => void | Promise<void>)[],
-): Promise<Omit<Running, "stop">> {
-  const opened = <T>(part: T, close: (part: T) => void | Promise<void>): T => {
-    closers.push(() => close(part));
-    return part;
-  };
-  for (const { line, message } of config.warnings) log("warning", "config", { file: config.file, line, message });
+interface Watching {
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly stories: Stories;
+}
 
-  const certificates = config.certificates.length === 0
-    ? undefined
-    : new Certificates(config.certificates.map(({ chain, key }) => ({ certificate: chain, key })));
-  const reception = opened(
-    await openReception(config, {
+async function open(
+  first: Config,
+  { log, counters, stories }: Watching,
+  opened: Opened,
+): Promise<Omit<Running, "stop">> {
+  const presenting = new Presenting(first);
+  const storage = opened(await openStorage(first, log), (storage) => storage.close());
+  let connections = 0;
+  const parts: Omit<GenerationParts, "shownTo"> = {
+    storage,
+    log,
+    nextId: () => (++connections).toString(36),
+    accepted: (entry) => queue.accepted(entry),
+    firstAttempt: (entry) => queue.firstAttempt(entry, LIVE_PATIENCE),
+    tell: (decision) => told(decision, stories, log),
+  };
+  const openNext = (config: Config): Promise<Generation> =>
+    openGeneration(config, { ...parts, shownTo: config.certificates.length > 0 ? presenting.shownTo : undefined });
+  const failed = (error: unknown) => log("error", "close-failed", { error: messageOf(error) });
+  const inForce = opened(new InForce(await openNext(first), failed), (inForce) => inForce.close());
+
+  const queue = new Queue(queueSettings(first), {
+    spool: storage.spool,
+    deliver: (attempt) => inForce.use(({ deliver }) => deliver(attempt)),
+    makeBounce: (...about) => inForce.use(({ makeBounce }) => makeBounce(...about)),
+    laneOf,
+    log,
+  });
+  const submit: Generation["submit"] = (submission) => inForce.use(({ submit }) => submit(submission));
+  const control = opened(
+    await Control.open({
+      store: first.store,
+      handlers: queueHandlers(queue).set("send", sendHandler({ submit })),
       log,
-      accepted: (entry) => queue.accepted(entry),
-      firstAttempt: (entry) => queue.firstAttempt(entry, LIVE_PATIENCE),
-      tell: (decision) => told(decision, stories, log),
-    }, certificates),
-    (reception) => reception.close(),
-  );
-  const dns = opened(await openDns(config), (dns) => dns.close());
-  const inspection = opened(
-    await openInspection(config, { kv: reception.kv, dns, log, as: "server" }),
-    (inspection) => inspection.close(),
-  );
-  const delivery = opened(
-    openSending(config, { dns, log, returnPathOf: reception.returnPathOf }),
-    (delivery) => within(QUIT_PATIENCE, delivery.close()),
-  );
-  const queue: Queue = openQueue(config, reception, delivery, log);
-  const handlers = queueHandlers(queue).set("send", sendHandler(reception));
-  opened(
-    await Control.open({ store: config.store, handlers, log, maxSize: config.limits.max_message_size }),
+      maxSize: first.limits.max_message_size,
+    }),
     (control) => control.close(),
   );
   opened(queue, (queue) => queue.stop(DELIVERY_PATIENCE));
-  const webhook = reception.unsubscribing.run?.();
-  if (webhook) opened(webhook, (webhook) => webhook.close());
-  const guests = opened(
-    new Guests({
-      maxConnections: config.limits.max_connections,
-      maxConnectionsPerHost: config.limits.max_connections_per_host,
-    }),
-    (guests) => guests.close(SESSION_PATIENCE),
-  );
-  const connect = connecting(config, reception, inspection, certificates, log);
-  const listeners = config.listeners.map(({ address, kind, proxy_protocol_from }) => {
-    const proxies = proxy_protocol_from.map(parseNetwork).filter((network) => network !== undefined);
-    const settings = { host: address.hostname, port: address.port, kind, proxies };
-    return opened(new Listener(settings, guests, connect, log), (listener) => listener.close());
+  // No call to others is begun any more, before the last deliveries are waited for.
+  opened(inForce, (inForce) => inForce.now.end());
+  const guests = opened(new Guests(doorOf(first)), (guests) => guests.close(SESSION_PATIENCE));
+  const connect: ConstructorParameters<typeof Listening>[1] = (stream, peer) => {
+    const { generation, release } = inForce.hold();
+    return { connection: generation.connect(stream, peer), ended: release };
+  };
+  const listening = opened(new Listening(guests, connect, log), (listening) => listening.close());
+  const listeners = listening.prepare(first.listeners);
+
+  const began = performance.now();
+  let reloadRefused = 0;
+  const gauges = (): Gauges => {
+    const { messages, running, resting, oldest } = queue.stats(), now = Date.now();
+    const ends = presenting.validity().map(({ notAfter }) => notAfter);
+    return {
+      connections: guests.size,
+      queued: messages,
+      delivering: running,
+      resting,
+      oldest: oldest === undefined ? 0 : Math.max(0, Math.round((now - oldest) / 1000)),
+      uptime: Math.round((performance.now() - began) / 1000),
+      memory: Deno.memoryUsage().rss,
+      certificate: ends.length === 0 ? undefined : Math.round((Math.min(...ends) - now) / 1000),
+      reloadRefused,
+    };
+  };
+  const pageParts = ({ hostname }: Config) => ({
+    name: hostname,
+    version: VERSION,
+    listeners: () => listening.addresses,
+    gauges,
+    counters,
+    ready: () => true,
+    unsubscribe: () => inForce.now.unsubscribe,
   });
-  const status = openPage(config, { guests, queue, listeners, counters, unsubscribe: reception.unsubscribing.page });
-  if (status) opened(status, (status) => within(PAGE_PATIENCE, status.close()));
-
-  closers.push(() => queue.hurry());
-
-  queue.start();
-  for (const listener of listeners) {
-    listener.run();
-    log("info", "listening", { ...listener.address });
+  const openPage = (config: Config): StatusServer | undefined =>
+    config.status.listen && openStatus({ ...config.status.listen, token: tokenOf(config) }, pageParts(config));
+  const closePage = (page: StatusServer | undefined) => within(PAGE_PATIENCE, page?.close() ?? Promise.resolve());
+  let page: StatusServer | undefined;
+  try {
+    page = openPage(first);
+  } catch (error) {
+    listeners.cancel();
+    throw error;
   }
-  return { listeners: listeners.map(({ address }) => address), ...(status && { statusPort: status.port }) };
+  opened(undefined, () => closePage(page));
+  opened(queue, (queue) => queue.hurry());
+
+  warn(first, log);
+  queue.start();
+  listeners.use();
+
+  const reload = async (next: Config) => {
+    const before = inForce.now.config;
+    demandUnchanged(before, next);
+    // Whatever can fail comes first. Nobody notices it, and it is undone.
+    const renewed = new Presenting(next), listeners = listening.prepare(next.listeners);
+    const pageMoves = JSON.stringify(next.status.listen) !== JSON.stringify(before.status.listen);
+    let nextPage = page, generation: Generation;
+    try {
+      if (pageMoves) nextPage = openPage(next);
+      generation = await openNext(next);
+    } catch (error) {
+      if (nextPage !== page) void closePage(nextPage);
+      listeners.cancel();
+      throw error;
+    }
+    // And here nothing can.
+    presenting.takeOver(renewed);
+    inForce.replace(generation);
+    guests.configure(doorOf(next));
+    queue.configure(queueSettings(next));
+    stories.configure({ ...next.stories, settingOf: next.settingOf });
+    control.configure({ maxSize: next.limits.max_message_size });
+    listeners.use();
+    if (pageMoves) void closePage(page);
+    page = nextPage;
+    page?.configure(tokenOf(next), pageParts(next));
+    warn(next, log);
+  };
+  return {
+    listeners: () => listening.addresses,
+    statusPort: () => page?.port,
+    renew: (certificates) => presenting.takeOver(new Presenting({ certificates })),
+    async reload(next) {
+      try {
+        await reload(next);
+        reloadRefused = 0;
+      } catch (error) {
+        reloadRefused = 1;
+        throw error;
+      }
+    },
+  };
 }
 
-/** Waits no longer than that: what is left is a courtesy. */
-async function within(patience: number, work: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([work, new Promise<void>((done) => timer = setTimeout(done, patience))]);
-  clearTimeout(timer);
+/** What the store holds open cannot move under it. */
+function demandUnchanged(before: Config, next: Config): void {
+  for (const key of ["store", "kv"] as const) {
+    if (next[key] === before[key]) continue;
+    const { file } = next, was = before[key] ?? "not set";
+    throw new Error(
+      `${file}: ${key} cannot change while the server runs; restart it, or write again what it was (${was}).`,
+    );
+  }
+}
+
+function warn({ warnings, file }: Config, log: Log): void {
+  for (const { line, message } of warnings) log("warning", "config", { file, line, message });
 }
 
 /** What was refused is a line of the log, too; the rest of the story is not. */
@@ -158,52 +250,16 @@ function told(decision: Decision, stories: Stories, log: Log): void {
   });
 }
 
-/** What becomes of a connection that was let in. */
-function connecting(
-  config: Config,
-  reception: Reception,
-  inspection: Inspection,
-  certificates: Certificates | undefined,
-  log: Log,
-): Connect {
-  const { hostname, limits, auth } = config;
-  const times = {
-    commandTimeout: limits.command_timeout,
-    dataTimeout: limits.data_timeout,
-    sessionTimeout: limits.session_timeout,
-    minDataRate: limits.min_data_rate,
-    greetDelay: limits.greet_delay,
-    ...(certificates && { contextFor: (name: string | undefined) => certificates.contextFor(name) }),
-  };
-  let connections = 0;
-  return (stream, peer) => {
-    const caller: Caller = { id: (++connections).toString(36), ...peer };
-    const session = new Session({
-      kind: peer.kind,
-      hostname,
-      secure: peer.kind === "submissions",
-      canStartTls: certificates !== undefined,
-      mechanisms: auth.mechanisms,
-      maxMessageSize: limits.max_message_size,
-      maxLine: limits.max_line,
-      maxCommand: limits.max_command,
-      maxRecipients: limits.max_recipients,
-      maxMessages: limits.max_messages_per_session,
-      maxErrors: limits.max_errors,
-    });
-    const scrutiny = caller.kind === "mx" ? inspection.scrutinyOf(caller) : TRUSTING;
-    const host = reception.hostFor(caller, scrutiny);
-    return new Connection(caller, stream, session, host, times, log);
-  };
+function doorOf({ limits }: Config): ConstructorParameters<typeof Guests>[0] {
+  return { maxConnections: limits.max_connections, maxConnectionsPerHost: limits.max_connections_per_host };
 }
 
-function openQueue(config: Config, { spool, ...reception }: Reception, delivery: Delivery, log: Log): Queue {
-  const { hostname, outbound } = config, domain = config.domains[0]?.name ?? hostname;
-  const bounce = bounceMaker(
-    { hostname, postmaster: `postmaster@${domain}`, giveUpAfter: outbound.give_up_after },
-    reception.resolveTargets,
-  );
-  return new Queue({
+function tokenOf({ status, secrets }: Config): string | undefined {
+  return status.token_file === undefined ? undefined : secrets.get(status.token_file);
+}
+
+function queueSettings({ outbound }: Config): QueueSettings {
+  return {
     ...defaultQueue,
     retry: {
       ...defaultQueue.retry,
@@ -220,56 +276,9 @@ function openQueue(config: Config, { spool, ...reception }: Reception, delivery:
       restFirst: Math.min(defaultQueue.lanes.restFirst, ...outbound.retry),
       restLongest: Math.min(defaultQueue.lanes.restLongest, Math.max(...outbound.retry)),
     },
-  }, {
-    spool,
-    deliver: delivery.deliver,
-    laneOf,
-    // Who asks others to refuse what is not signed (DMARC) has to sign this too: SPF knows no sender here.
-    makeBounce: async (...about) => {
-      const made = await bounce(...about);
-      if (made === undefined) return undefined;
-      const { message } = made;
-      return {
-        ...made,
-        message: prepend(await reception.sign(domain, message.length, () => Promise.resolve(message)), message),
-      };
-    },
-    log,
-  });
+  };
 }
 
-function openPage(
-  config: Config,
-  parts: {
-    guests: Guests;
-    queue: Queue;
-    listeners: readonly Listener[];
-    counters: Counters;
-    unsubscribe: UnsubscribeParts | undefined;
-  },
-): StatusServer | undefined {
-  const { listen, token_file } = config.status;
-  if (listen === undefined) return undefined;
-  const began = performance.now();
-  const token = token_file === undefined ? undefined : config.secrets.get(token_file);
-  return openStatus({ ...listen, ...(token !== undefined && { token }) }, {
-    name: config.hostname,
-    version: VERSION,
-    listeners: () => parts.listeners.map(({ address }) => address),
-    gauges: () => {
-      const { messages, running, resting, oldest } = parts.queue.stats();
-      return {
-        connections: parts.guests.size,
-        queued: messages,
-        delivering: running,
-        resting,
-        oldest: oldest === undefined ? 0 : Math.max(0, Math.round((Date.now() - oldest) / 1000)),
-        uptime: Math.round((performance.now() - began) / 1000),
-        memory: Deno.memoryUsage().rss,
-      };
-    },
-    counters: parts.counters,
-    ready: () => true,
-    unsubscribe: parts.unsubscribe,
-  });
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

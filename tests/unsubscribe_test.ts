@@ -183,7 +183,7 @@ Deno.test("a newsletter bears a link that unsubscribes by one click, and not by 
   assert.equal(mail, "mailto:ann@ours.test?subject=unsubscribe");
   assert.equal((box.find(({ to }) => to[0] === "dan@remote.test")?.text.match(/^List-Unsubscribe/gm) ?? []).length, 1);
 
-  const url = `http://127.0.0.1:${server.running.statusPort}${path}`;
+  const url = `http://127.0.0.1:${server.running.statusPort()}${path}`;
   const looked = await fetch(url);
   const page = await looked.text();
   assert.deepEqual([looked.status, looked.headers.get("content-security-policy")], [
@@ -226,7 +226,7 @@ Deno.test("a stranger who sends half a request does not hold up the stop", async
     unsubscribe: 'url = "https://mail.ours.test/unsubscribe"',
     status: 'listen = "127.0.0.1:0"',
   });
-  const { statusPort } = server.running;
+  const statusPort = server.running.statusPort();
   assert.ok(statusPort);
   const connection = await Deno.connect({ hostname: "127.0.0.1", port: statusPort });
   await connection.write(new TextEncoder().encode(

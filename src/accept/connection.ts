@@ -6,7 +6,7 @@ import { STOPPING, TIMED_OUT } from "../smtp/replies.ts";
 import { formatReply, isPositive, type Reply } from "../smtp/reply.ts";
 import type { Session } from "../smtp/session.ts";
 import type { Caller } from "./caller.ts";
-import type { ContextFor, Stream } from "./stream.ts";
+import type { ShownTo, Stream } from "./stream.ts";
 
 /** The one who decides, and takes the message in. Never rejects for what a peer said; a rejection is our fault, 451. */
 export interface Host {
@@ -70,7 +70,7 @@ export class Connection {
     private readonly stream: Stream,
     private readonly session: Session,
     private readonly host: Host,
-    private readonly settings: ConnectionLimits & { readonly contextFor?: ContextFor },
+    private readonly settings: ConnectionLimits & { readonly shownTo?: ShownTo },
     private readonly log: Log,
   ) {
     this.#deadline = this.#began + settings.commandTimeout;
@@ -267,11 +267,11 @@ export class Connection {
   }
 
   async #handshake(): Promise<void> {
-    const { contextFor } = this.settings;
-    if (contextFor === undefined) throw new Error("no certificate");
+    const { shownTo } = this.settings;
+    if (shownTo === undefined) throw new Error("no certificate");
     const abort = setTimeout(() => this.stream.close(), HANDSHAKE_TIMEOUT);
     try {
-      this.caller.tls = await this.stream.startTls(contextFor);
+      this.caller.tls = await this.stream.startTls(shownTo);
     } finally {
       clearTimeout(abort);
     }

@@ -23,10 +23,11 @@ export interface Door {
   readonly maxConnectionsPerHost: number;
 }
 
+/** What is made of a connection that was let in; `ended` is called when it is over. */
 export type Connect = (
   stream: Stream,
   peer: { readonly host: string; readonly port: number; readonly kind: ListenerKind },
-) => Connection;
+) => { readonly connection: Connection; readonly ended: () => void };
 
 const SWEEP_INTERVAL = 1_000;
 /** After an error of accept, "too many open files" above all: it passes, and the loop must not spin. */
@@ -36,7 +37,7 @@ const FULL = formatReply(reply(421, "4.7.0", "Too many connections: call again l
 
 /** Who is in, over all listeners. */
 export class Guests {
-  readonly #door: Door;
+  #door: Door;
   readonly #connections = new Set<Connection>();
   readonly #perHost = new Map<string, number>();
   #inside = 0;
@@ -47,6 +48,11 @@ export class Guests {
   }, SWEEP_INTERVAL);
 
   constructor(door: Door) {
+    this.#door = door;
+  }
+
+  /** For those who come from now on. */
+  configure(door: Door): void {
     this.#door = door;
   }
 
@@ -103,7 +109,7 @@ function hostKey(host: string): string {
 
 export class Listener {
   readonly #listener: Deno.TcpListener;
-  readonly #settings: ListenerSettings;
+  #settings: ListenerSettings;
   readonly #guests: Guests;
   readonly #connect: Connect;
   readonly #log: Log;
@@ -121,6 +127,11 @@ export class Listener {
   get address(): { readonly host: string; readonly port: number; readonly kind: ListenerKind } {
     const { hostname, port } = this.#listener.addr;
     return { host: hostname, port, kind: this.#settings.kind };
+  }
+
+  /** For those who come from now on. The address stays. */
+  configure({ kind, proxies }: Pick<ListenerSettings, "kind" | "proxies">): void {
+    this.#settings = { ...this.#settings, kind, proxies };
   }
 
   /** Accepts until closed. Never rejects. */
@@ -167,7 +178,8 @@ export class Listener {
   ): Promise<void> {
     if (!this.#guests.enter(peer.host)) return this.#turnAway(conn, peer.host, "max_connections_per_host");
     try {
-      await this.#guests.serve(this.#connect(new Stream(conn, early), peer));
+      const { connection, ended } = this.#connect(new Stream(conn, early), peer);
+      await this.#guests.serve(connection).finally(ended);
     } finally {
       this.#guests.leave(peer.host);
     }

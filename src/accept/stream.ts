@@ -8,7 +8,7 @@
 import { Duplex } from "node:stream";
 import tls from "node:tls";
 
-/** What `Received` tells about TLS, and what SCRAM binds to. */
+/** What `Received` tells about TLS. */
 export interface TlsFacts {
   /** `TLSv1.3`. */
   readonly protocol: string;
@@ -16,10 +16,14 @@ export interface TlsFacts {
   readonly cipher: string;
   /** The name the client asked for (SNI). */
   readonly serverName: string | undefined;
+  /** What SCRAM binds to: the certificate of this handshake, which may not be the current one any more. */
+  readonly endPoint: Uint8Array;
 }
 
-/** The certificate for a name, made ready for one handshake: always the current one. */
-export type ContextFor = (serverName: string | undefined) => tls.SecureContext;
+/** What is shown to a client that asks for this name, in one handshake: always the current certificate. */
+export type ShownTo = (
+  serverName: string | undefined,
+) => { readonly context: tls.SecureContext; readonly endPoint: Uint8Array };
 
 /** Bytes that may wait in a TLS socket before we stop reading from the peer. */
 const TLS_PIECE = 16384;
@@ -55,16 +59,18 @@ export class Stream {
   }
 
   /** The server half of a handshake. What was sent in clear before must have been read and forgotten. */
-  async startTls(contextFor: ContextFor): Promise<TlsFacts> {
+  async startTls(shownTo: ShownTo): Promise<TlsFacts> {
     const duplex = duplexOver(this.#conn, () => this.close());
     const early = this.#takeEarly();
     if (early) duplex.unshift(early);
+    let shown = shownTo(undefined);
     const socket = new tls.TLSSocket(duplex, {
       isServer: true,
-      secureContext: contextFor(undefined),
+      secureContext: shown.context,
       SNICallback(serverName, done) {
         try {
-          done(null, contextFor(serverName));
+          shown = shownTo(serverName);
+          done(null, shown.context);
         } catch (error) {
           done(error instanceof Error ? error : new Error(String(error)));
         }
@@ -84,6 +90,7 @@ export class Stream {
       protocol: socket.getProtocol() ?? "TLS",
       cipher: socket.getCipher()?.name ?? "unknown",
       serverName: serverName ? serverName : undefined,
+      endPoint: shown.endPoint,
     };
   }
 

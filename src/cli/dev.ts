@@ -69,8 +69,8 @@ function lineOf({ name, seen, ok, took }: Step, colour: boolean): string {
   return `${painted} ${name.padEnd(44)}${`${Math.round(took)} ms`.padStart(8)}  ${seen}`;
 }
 
-function portsOf({ listeners }: Running): Readonly<Record<"mx" | "submission" | "submissions", number>> {
-  const port = (wanted: string) => listeners.find(({ kind }) => kind === wanted)?.port ?? 0;
+function portsOf(server: Running): Readonly<Record<"mx" | "submission" | "submissions", number>> {
+  const port = (wanted: string) => server.listeners().find(({ kind }) => kind === wanted)?.port ?? 0;
   return { mx: port("mx"), submission: port("submission"), submissions: port("submissions") };
 }
 
@@ -176,7 +176,7 @@ maildemon runs on this machine alone, everything in ${store}
   port ${mx}   mail from outside (mx)
   port ${submission}   submission, STARTTLS
   port ${submissions}   submission, implicit TLS
-  http://127.0.0.1:${server.statusPort}/   status page
+  http://127.0.0.1:${server.statusPort()}/   status page
 
   ann@${DOMAIN}   password ${PASSWORD}, mail is stored in ${join(store, "mail", DOMAIN, "ann")}
   bob@${DOMAIN}   password ${PASSWORD}, mail is forwarded to bob@remote.test

@@ -3,6 +3,7 @@ import { silent } from "../log.ts";
 import { openStories } from "../inspection.ts";
 import { openReception } from "../reception.ts";
 import { askServer } from "../status/control.ts";
+import { openStorage } from "../storage.ts";
 import { type Command, DONE, FAILED } from "./arguments.ts";
 
 export const send: Command = {
@@ -31,17 +32,18 @@ export const send: Command = {
     );
     if (answer === "not running") {
       // Into the journal itself: the server finds it when it starts.
-      const stories = openStories(config, silent);
-      const reception = await openReception(config, {
-        log: silent,
-        accepted: () => {},
-        firstAttempt: () => Promise.resolve(undefined),
-        tell: (decision) => stories.decision(decision),
-      });
+      const stories = openStories(config, silent), storage = await openStorage(config, silent);
       try {
+        const reception = await openReception(config, storage, {
+          log: silent,
+          accepted: () => {},
+          firstAttempt: () => Promise.resolve(undefined),
+          tell: (decision) => stories.decision(decision),
+        });
         out((await reception.submit({ message, ...request })).lines.join(" "));
+        reception.close();
       } finally {
-        await reception.close();
+        await storage.close();
         await stories.close();
       }
       return DONE;

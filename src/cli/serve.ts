@@ -1,5 +1,6 @@
 import { loadConfig } from "../config.ts";
-import { openLog } from "../log.ts";
+import { type Log, openLog } from "../log.ts";
+import { Reloading } from "../reloading.ts";
 import { openServer } from "../server.ts";
 import type { Command } from "./arguments.ts";
 import { DONE, FAILED } from "./arguments.ts";
@@ -9,18 +10,30 @@ const STOP_WITHIN = 20_000;
 
 export const serve: Command = {
   name: "serve",
-  summary: "run the server in the foreground",
+  summary: "run the server in the foreground; SIGHUP reads the configuration anew",
   examples: ["serve", "--config ./config.toml serve"],
   async run(_args, _options, { configFile }) {
     const config = await loadConfig(configFile);
-    const log = openLog(config.log);
+    let write = openLog(config.log);
+    const log: Log = (...event) => write(...event);
     const stopped = untilSignal();
-    // Many service managers reload with it, and by default it ends a process at once, sessions and all.
-    Deno.addSignalListener("SIGHUP", () => log("warning", "reload-not-possible", { todo: "restart" }));
+    // Service managers reload with it, and by default it ends a process at once, sessions and all.
+    let reloading: Reloading | undefined;
+    Deno.addSignalListener("SIGHUP", () => reloading?.ask());
     const server = await openServer(config, log);
+    reloading = await Reloading.open(config, {
+      server,
+      load: () => loadConfig(configFile),
+      applied: (config) => write = openLog(config.log),
+      log,
+    });
     log("info", "started", { hostname: config.hostname, store: config.store });
     log("info", "stopping", { signal: await stopped });
-    const inTime = await Promise.race([server.stop().then(() => true), after(STOP_WITHIN)]);
+    // One that is under way may take as long as it likes; what it opens ends with the process.
+    const inTime = await Promise.race([
+      reloading.close().then(() => server.stop()).then(() => true),
+      after(STOP_WITHIN),
+    ]);
     log(inTime ? "info" : "warning", "stopped");
     return inTime ? DONE : FAILED;
   },

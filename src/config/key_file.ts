@@ -31,6 +31,8 @@ export interface KeyFiles {
   readonly certificates: readonly Certificate[];
   /** Passwords and tokens under the absolute path of their file. */
   readonly secrets: ReadonlyMap<string, string>;
+  /** PEM blocks: by what the authority of [tls.acme] is known over HTTPS. */
+  readonly directoryCa?: string;
 }
 
 /** Nothing we read here is longer; a wrong path may lead to a disk image. */
@@ -52,7 +54,7 @@ export async function readKeyFiles(
   warn: (place: Place, message: string) => void,
   now: number,
 ): Promise<KeyFiles> {
-  const dkim: DkimKey[] = [], certificates: Certificate[] = [], secrets = new Map<string, string>();
+  const dkim: DkimKey[] = [], secrets = new Map<string, string>();
 
   for (const [index, domain] of settings.domains.entries()) {
     for (const [number, { selector, key }] of domain.dkim.entries()) {
@@ -62,25 +64,54 @@ export async function readKeyFiles(
     }
   }
 
-  const tls = place.below("tls");
-  const { certificate, key } = settings.tls;
-  const pairs = settings.tls.certificates.map((pair, index) => ({
-    ...pair,
-    at: tls.below("certificates").below(index),
-  }));
-  if (certificate !== undefined && key !== undefined) pairs.unshift({ certificate, key, at: tls });
-  for (const { certificate, key, at } of pairs) {
-    const loaded = await readCertificate(certificate, key, at, warn, now);
-    if (loaded !== FAILED) certificates.push(loaded);
-  }
-
+  const certificates = await readCertificates(settings, place, warn, now);
+  const { acme } = settings.tls;
+  const directoryCa = await readAuthority(acme?.directory_ca, place.below("tls").below("acme").below("directory_ca"));
   for (const { file, at } of secretFiles(settings, place)) {
     const secret = await readSecret(file, at);
     if (secret === FAILED) continue;
     if (file !== settings.unsubscribe.secret_file || WEBHOOK_SECRET.test(secret)) secrets.set(file, secret);
     else at.fail(`${file} begins with "whsec_"; must have base64 behind it and nothing else`);
   }
-  return { dkim, certificates, secrets };
+  return { dkim, certificates, secrets, ...(typeof directoryCa === "string" && { directoryCa }) };
+}
+
+/** Every certificate with its key that `settings` name, the one of [tls] itself first. */
+function certificatePairs({ tls: { certificate, key, certificates } }: Settings, place: Place) {
+  const tls = place.below("tls");
+  const pairs = certificates.map((pair, index) => ({ ...pair, at: tls.below("certificates").below(index) }));
+  if (certificate !== undefined && key !== undefined) pairs.unshift({ certificate, key, at: tls });
+  return pairs;
+}
+
+/** The files of certificates and their keys, and all that `settings` name. */
+export function namedFiles(
+  settings: Settings,
+  place: Place,
+): { readonly certificateFiles: readonly string[]; readonly others: readonly string[] } {
+  return {
+    certificateFiles: certificatePairs(settings, place).flatMap(({ certificate, key }) => [certificate, key]),
+    others: [
+      ...settings.domains.flatMap(({ dkim }) => dkim.map(({ key }) => key)),
+      ...secretFiles(settings, place).map(({ file }) => file),
+      ...[settings.tls.acme?.directory_ca].filter((file) => file !== undefined),
+    ],
+  };
+}
+
+/** What has a problem, which goes to `place`, is left out. */
+export async function readCertificates(
+  settings: Settings,
+  place: Place,
+  warn: (place: Place, message: string) => void,
+  now: number,
+): Promise<readonly Certificate[]> {
+  const loaded: Certificate[] = [];
+  for (const { certificate, key, at } of certificatePairs(settings, place)) {
+    const one = await readCertificate(certificate, key, at, warn, now);
+    if (one !== FAILED) loaded.push(one);
+  }
+  return loaded;
 }
 
 function secretFiles({ outbound, unsubscribe, status }: Settings, place: Place): { file: string; at: Place }[] {
@@ -150,6 +181,13 @@ async function readCertificate(
   if (now >= Date.parse(validTo)) warn(atCertificate, `${certificateFile} expired ${day(validTo)}; renew it`);
   if (now < Date.parse(validFrom)) warn(atCertificate, `${certificateFile} is not valid before ${day(validFrom)}`);
   return { certificateFile, keyFile, chain: chain.pem, key: loaded.pem };
+}
+
+async function readAuthority(file: string | undefined, place: Place): Promise<string | undefined | Failed> {
+  const text = file === undefined ? undefined : await readText(file, place);
+  if (file === undefined || typeof text !== "string") return text;
+  const chain = loadChain(text, file, place);
+  return chain === FAILED ? FAILED : chain.pem;
 }
 
 function publicBytes(key: KeyObject): Uint8Array & { equals(other: Uint8Array): boolean } {

@@ -83,7 +83,7 @@ interface Lane {
 }
 
 export class Lanes {
-  readonly #settings: LaneSettings;
+  #settings: LaneSettings;
   readonly #parts: LaneParts;
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that could start a job now, in the order of their turns. */
@@ -95,6 +95,13 @@ export class Lanes {
   constructor(settings: LaneSettings, parts: LaneParts) {
     this.#settings = settings;
     this.#parts = parts;
+  }
+
+  /** From now on; a lane that rests ends its rest as before. */
+  configure(settings: LaneSettings): void {
+    this.#settings = settings;
+    for (const lane of this.#lanes.values()) this.#consider(lane);
+    this.pump();
   }
 
   get running(): number {

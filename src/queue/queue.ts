@@ -70,7 +70,7 @@ interface DueItem {
 const BATCH = 500;
 
 export class Queue {
-  readonly #settings: QueueSettings;
+  #settings: QueueSettings;
   readonly #parts: QueueParts;
   readonly #spool: Stored;
   readonly #clock: Clock;
@@ -119,6 +119,12 @@ export class Queue {
       clock: this.#clock,
       track: (task) => this.#track(task),
     });
+  }
+
+  /** From now on: what has its next time already keeps it. */
+  configure(settings: QueueSettings): void {
+    this.#settings = settings;
+    this.#lanes.configure(settings.lanes);
   }
 
   /** Takes up everything in the spool. */

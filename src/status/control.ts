@@ -38,7 +38,7 @@ const MOST_PATH = 107;
 const MOST_LINE = 1024 * 1024, MOST_ANSWER = 64 * 1024 * 1024, MOST_CONNECTIONS = 32;
 
 export class Control {
-  readonly #settings: Required<ControlSettings>;
+  #settings: Required<ControlSettings>;
   readonly #listener: Deno.UnixListener;
   readonly #open = new Set<Deno.UnixConn>();
   #closed = false;
@@ -68,6 +68,11 @@ export class Control {
     this.#settings = { maxSize: 64 * 1024 * 1024, requestTimeout: 60_000, answerTimeout: 10 * 60_000, ...settings };
     this.#listener = listener;
     this.#accepting = this.#accept();
+  }
+
+  /** For requests that come from now on. */
+  configure({ maxSize }: { readonly maxSize: number }): void {
+    this.#settings = { ...this.#settings, maxSize };
   }
 
   /** Ends all connections and takes the socket away. */

@@ -31,9 +31,13 @@ export interface Gauges {
   readonly uptime: number;
   /** Bytes. */
   readonly memory: number;
+  /** Seconds until the first certificate ends, negative when it has; absent when there is none. */
+  readonly certificate?: number | undefined;
+  /** 1 when the last new version of the configuration could not be used, else 0. */
+  readonly reloadRefused: number;
 }
 
-const EXPLAIN: Readonly<Record<keyof Gauges, readonly [name: string, help: string]>> = {
+const EXPLAIN: Readonly<Record<keyof Required<Gauges>, readonly [name: string, help: string]>> = {
   connections: ["maildemon_connections", "SMTP connections that are open."],
   queued: ["maildemon_queue_messages", "Messages that are not yet delivered to all."],
   delivering: ["maildemon_queue_deliveries", "Deliveries under way."],
@@ -44,13 +48,19 @@ const EXPLAIN: Readonly<Record<keyof Gauges, readonly [name: string, help: strin
   oldest: ["maildemon_queue_oldest_seconds", "Age of the oldest message in the queue."],
   uptime: ["maildemon_uptime_seconds", "Time since the start."],
   memory: ["maildemon_memory_bytes", "Resident memory."],
+  certificate: ["maildemon_certificate_expires_seconds", "Time until the first certificate ends."],
+  reloadRefused: [
+    "maildemon_reload_refused",
+    "1 when the configuration has changed and could not be used, so that the old one is in force.",
+  ],
 };
 
 /** The Prometheus text format, version 0.0.4. */
 export function formatMetrics(gauges: Gauges, events: Counters): string {
   let text = "";
   for (const [key, [name, help]] of Object.entries(EXPLAIN)) {
-    text += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${gauges[key as keyof Gauges]}\n`;
+    const value = gauges[key as keyof Gauges];
+    if (value !== undefined) text += `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${value}\n`;
   }
   text += "# HELP maildemon_events_total Events of the log by name.\n# TYPE maildemon_events_total counter\n";
   for (const [event, count] of events.events()) text += `maildemon_events_total{event="${event}"} ${count}\n`;

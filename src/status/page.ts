@@ -8,7 +8,7 @@ export interface PageSettings {
   readonly hostname: string;
   readonly port: number;
   /** Asked for on every path but the two of health; undefined: everybody may look. */
-  readonly token?: string;
+  readonly token: string | undefined;
 }
 
 export interface PageParts {
@@ -21,11 +21,13 @@ export interface PageParts {
   /** True while mail is taken. */
   readonly ready: () => boolean;
   /** For everybody, without the token; absent: there is no such page. */
-  readonly unsubscribe?: UnsubscribeParts | undefined;
+  readonly unsubscribe: () => UnsubscribeParts | undefined;
 }
 
 export interface StatusServer {
   readonly port: number;
+  /** What is shown from now on, and to whom. */
+  configure(token: string | undefined, parts: PageParts): void;
   close(): Promise<void>;
 }
 
@@ -41,10 +43,12 @@ const HEADERS = {
 
 /** Throws an Error with a sentence when the port cannot be had. */
 export function openStatus(settings: PageSettings, parts: PageParts): StatusServer {
-  const { hostname, port } = settings;
-  const server = listen(hostname, port, (request) => respond(request, settings, parts));
+  const { hostname, port, token } = settings;
+  let shown = { token, parts };
+  const server = listen(hostname, port, (request) => respond(request, shown.token, shown.parts));
   return {
     port: server.addr.port,
+    configure: (token, parts) => void (shown = { token, parts }),
     close: () => server.shutdown(),
   };
 }
@@ -61,9 +65,9 @@ function listen(hostname: string, port: number, handler: (request: Request) => R
   }
 }
 
-function respond(request: Request, settings: PageSettings, parts: PageParts): Response | Promise<Response> {
+function respond(request: Request, token: string | undefined, parts: PageParts): Response | Promise<Response> {
   const { pathname } = new URL(request.url);
-  if (pathname.startsWith(UNSUBSCRIBE)) return respondUnsubscribe(request, pathname, parts.unsubscribe);
+  if (pathname.startsWith(UNSUBSCRIBE)) return respondUnsubscribe(request, pathname, parts.unsubscribe());
   if (request.method !== "GET" && request.method !== "HEAD") {
     return answer(405, "text/plain", "Only GET is known here.\n", { allow: "GET, HEAD" });
   }
@@ -71,7 +75,7 @@ function respond(request: Request, settings: PageSettings, parts: PageParts): Re
   if (pathname === "/readyz") {
     return parts.ready() ? answer(200, "text/plain", "ready\n") : answer(503, "text/plain", "not ready\n");
   }
-  if (!mayLook(request, settings.token)) {
+  if (!mayLook(request, token)) {
     return answer(401, "text/plain", "Send the token: Authorization: Bearer TOKEN\n", { "www-authenticate": "Bearer" });
   }
   if (pathname === "/metrics") {

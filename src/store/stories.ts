@@ -85,7 +85,7 @@ export function storiesFolder(store: string): string {
 }
 
 export class Stories {
-  readonly #settings: StoriesSettings & { readonly now: () => number };
+  #settings: StoriesSettings & { readonly now: () => number };
   #waiting: string[] = [];
   #length = 0;
   #lost = 0;
@@ -98,6 +98,11 @@ export class Stories {
 
   constructor(settings: StoriesSettings) {
     this.#settings = { now: Date.now, ...settings };
+  }
+
+  /** From now on: of what comes next, and of what is kept. */
+  configure(settings: Pick<StoriesSettings, "keep" | "size" | "settingOf">): void {
+    this.#settings = { ...this.#settings, ...settings };
   }
 
   decision({ steps, ...decision }: Decision): void {

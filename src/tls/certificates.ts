@@ -12,8 +12,14 @@ export interface KeyPair {
   readonly key: string;
 }
 
-interface Loaded {
-  readonly pair: KeyPair;
+/** What one handshake shows. */
+export interface Shown {
+  readonly context: tls.SecureContext;
+  /** RFC 5929 §4.1, `tls-server-end-point`: the hash of the certificate that this client was shown. */
+  readonly endPoint: Uint8Array;
+}
+
+interface Loaded extends Shown {
   readonly leaf: X509Certificate;
 }
 
@@ -30,18 +36,14 @@ export class Certificates {
     this.#loaded = load(pairs);
   }
 
-  /** For one handshake. */
-  contextFor(serverName: string | undefined): tls.SecureContext {
-    const { certificate, key } = this.#choose(serverName).pair;
-    return tls.createSecureContext({ cert: certificate, key, minVersion: "TLSv1.2" });
+  /** For one handshake with a client that asks for this name. */
+  shownTo(serverName: string | undefined): Shown {
+    return this.#choose(serverName);
   }
 
-  /** RFC 5929 §4.1, `tls-server-end-point`: the hash of the certificate that this client was shown. */
-  endPoint(serverName: string | undefined): Uint8Array {
-    const { leaf } = this.#choose(serverName);
-    // The hash of its own signature, but nothing weaker than SHA-256.
-    const hash = /sha(384|512)/i.exec((leaf as { signatureAlgorithm?: string }).signatureAlgorithm ?? "")?.[1] ?? "256";
-    return createHash(`sha${hash}`).update(leaf.raw).digest();
+  /** Of each, the leaf: whose names it has and when it ends, milliseconds since 1970. */
+  validity(): readonly { readonly names: readonly string[]; readonly notAfter: number }[] {
+    return this.#loaded.map(({ leaf }) => ({ names: namesOf(leaf), notAfter: Date.parse(leaf.validTo) }));
   }
 
   #choose(serverName: string | undefined): Loaded {
@@ -52,8 +54,19 @@ export class Certificates {
 
 function load(pairs: readonly KeyPair[]): readonly Loaded[] {
   if (pairs.length === 0) throw new Error("there is no certificate");
-  return pairs.map((pair) => {
-    tls.createSecureContext({ cert: pair.certificate, key: pair.key });
-    return { pair, leaf: new X509Certificate(pair.certificate) };
+  return pairs.map(({ certificate, key }) => {
+    const leaf = new X509Certificate(certificate);
+    const context = tls.createSecureContext({ cert: certificate, key, minVersion: "TLSv1.2" });
+    return { leaf, context, endPoint: endPointOf(leaf) };
   });
+}
+
+function endPointOf(leaf: X509Certificate): Uint8Array {
+  // The hash of its own signature, but nothing weaker than SHA-256.
+  const hash = /sha(384|512)/i.exec((leaf as { signatureAlgorithm?: string }).signatureAlgorithm ?? "")?.[1] ?? "256";
+  return createHash(`sha${hash}`).update(leaf.raw).digest();
+}
+
+function namesOf({ subjectAltName = "" }: X509Certificate): readonly string[] {
+  return subjectAltName.split(", ").map((name) => name.replace(/^DNS:|^IP Address:/, "")).filter((name) => name !== "");
 }

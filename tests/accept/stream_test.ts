@@ -3,7 +3,7 @@ import { Stream, type TlsFacts } from "../../src/accept/stream.ts";
 import { bytesOf, joined, textOf } from "../support/every_cut.ts";
 import { AUTHORITY, certificates } from "../support/front.ts";
 
-const contextFor = certificates.contextFor.bind(certificates);
+const shownTo = certificates.shownTo.bind(certificates);
 
 /** Both ends of a connection on loopback. */
 async function connected(): Promise<{ server: Deno.TcpConn; client: Deno.TcpConn }> {
@@ -21,7 +21,7 @@ async function secured(): Promise<{ stream: Stream; facts: TlsFacts; client: Den
   const { server, client } = await connected();
   const stream = new Stream(server);
   const [facts, tls] = await Promise.all([
-    stream.startTls(contextFor),
+    stream.startTls(shownTo),
     (async () => {
       const half = await Deno.startTls(client, { hostname: "localhost", caCerts: [AUTHORITY] });
       await half.handshake();
@@ -122,7 +122,7 @@ Deno.test("stream takes a ClientHello that came in one piece with a PROXY header
   const half = await handshake, done = half.handshake();
   const buffer = new Uint8Array(4096), count = await server.read(buffer) ?? 0;
   const stream = new Stream(server, buffer.slice(0, count));
-  const facts = await stream.startTls(contextFor);
+  const facts = await stream.startTls(shownTo);
   await done;
   assert.equal(facts.serverName, "localhost");
   await stream.write(bytesOf("220 hello\r\n"));
@@ -135,7 +135,7 @@ Deno.test("stream rejects a handshake of clear text, of nothing, and one that is
   for (const say of ["EHLO client.test\r\n", "", undefined]) {
     const { server, client } = await connected();
     const stream = new Stream(server);
-    const handshake = assert.rejects(stream.startTls(contextFor));
+    const handshake = assert.rejects(stream.startTls(shownTo));
     if (say === undefined) stream.close();
     else if (say === "") client.close();
     else await client.write(bytesOf(say));

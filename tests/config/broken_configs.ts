@@ -38,12 +38,12 @@ export const BROKEN: readonly Broken[] = [
   swap(
     HOST,
     `${HOST}\n"__proto__" = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, reload, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
   ),
   swap(
     HOST,
     `${HOST}\n"__proto__".store = 1`,
-    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
+    "2: __proto__: is not a known key; allowed here: hostname, store, kv, greeting, reload, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
   ),
   swap(HOST, `${HOST}\nmax_recipients = 500`, "2: max_recipients: is not a key here; it belongs in [limits]"),
   add(
@@ -60,7 +60,7 @@ export const BROKEN: readonly Broken[] = [
   ),
   add(
     '[acme]\nemail = "ann@example.com"',
-    "10: acme: is not a known key; allowed here: hostname, store, kv, greeting, domains, listeners, dns, tls, limits, auth, checks, reputation, stories, outbound, unsubscribe, status, log",
+    "10: acme: is not a key here; it belongs in [tls]",
   ),
   add("[limits]\nmaxRecipients = 500", '11: limits.maxRecipients: is not a known key; did you mean "max_recipients"?'),
   add(
@@ -331,7 +331,19 @@ export const BROKEN: readonly Broken[] = [
   ),
   add(
     '[[listeners]]\naddress = "[::]:587"\nkind = "submission"',
-    '12: listeners[1].kind: "submission" needs a certificate; write certificate and key into [tls]',
+    '12: listeners[1].kind: "submission" needs a certificate; write certificate and key into [tls], or [tls.acme]',
+  ),
+  add(
+    '[tls.acme]\nemail = "ann@example.com"',
+    "10: tls.acme.agree_to_terms: must be true: read the terms of service of the authority (https://letsencrypt.org/repository/ for Let's Encrypt), and write agree_to_terms = true if you accept them",
+  ),
+  add(
+    '[tls.acme]\nagree_to_terms = true\nchallenge = "dns-01"',
+    '12: tls.acme.challenge: must be "http-01" or "tls-alpn-01", got "dns-01"',
+  ),
+  add(
+    '[tls.acme]\nagree_to_terms = true\nnames = ["*.example.com"]',
+    '12: tls.acme.names[0]: must be a host name with its domain, such as "mail.example.com", got "*.example.com"',
   ),
   add('[tls]\ncertificate = "a.pem"', "11: tls.certificate: needs key beside it; write both or none"),
   add(

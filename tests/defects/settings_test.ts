@@ -20,12 +20,12 @@ Deno.test("listeners: each answers at its own address, in its own way, and at no
     [address, kind],
   ) => `[[listeners]]\naddress = "${address}"\nkind = "${kind}"\n`);
   await using server = await LocalServer.open({ listeners: listeners.join("") });
-  assert.deepEqual(server.running.listeners.map(({ host, kind }) => [host, kind]), [
+  assert.deepEqual(server.running.listeners().map(({ host, kind }) => [host, kind]), [
     ["127.0.0.4", "mx"],
     ["::1", "submission"],
     ["127.0.0.5", "submissions"],
   ]);
-  const [mx = 0, submission = 0, submissions = 0] = server.running.listeners.map(({ port }) => port);
+  const [mx = 0, submission = 0, submissions = 0] = server.running.listeners().map(({ port }) => port);
   const inClear = async (hostname: string, port: number) => await Deno.connect({ hostname, port });
   for (
     const conn of [
@@ -47,7 +47,7 @@ Deno.test("listeners: each answers at its own address, in its own way, and at no
 Deno.test("listeners: two of one kind are both served", async () => {
   const one = '[[listeners]]\naddress = "127.0.0.1:0"\nkind = "mx"\n';
   await using server = await LocalServer.open({ listeners: one + one });
-  const ports = server.running.listeners.map(({ port }) => port);
+  const ports = server.running.listeners().map(({ port }) => port);
   assert.equal(new Set(ports).size, 2);
   for (const port of ports) {
     const peer = await SmtpPeer.call(port);

@@ -41,10 +41,19 @@ async function withPage(
     name: "mail.ours.test",
     version: "1",
     listeners: () => [],
-    gauges: () => ({ connections: 0, queued: 0, delivering: 0, resting: 0, oldest: 0, uptime: 0, memory: 0 }),
+    gauges: () => ({
+      connections: 0,
+      queued: 0,
+      delivering: 0,
+      resting: 0,
+      oldest: 0,
+      uptime: 0,
+      memory: 0,
+      reloadRefused: 0,
+    }),
     counters: new Counters(),
     ready: () => true,
-    ...(more !== "none" && { unsubscribe }),
+    unsubscribe: () => more === "none" ? undefined : unsubscribe,
   });
   try {
     await work({

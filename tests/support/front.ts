@@ -77,10 +77,10 @@ export function openFront(settings: FrontSettings = {}): Front {
     hosts.push(memory);
     callers.push(caller);
     const session = new Session({ ...SESSION, kind, secure: kind === "submissions", ...settings.session });
-    const limits = { ...LIMITS, ...settings.limits, contextFor: certificates.contextFor.bind(certificates) };
+    const limits = { ...LIMITS, ...settings.limits, shownTo: certificates.shownTo.bind(certificates) };
     const connection = new Connection(caller, stream, session, settings.host?.(memory) ?? memory, limits, log);
     connections.push(connection);
-    return connection;
+    return { connection, ended: () => {} };
   }, log);
   const running = listener.run();
   return {

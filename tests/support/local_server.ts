@@ -124,6 +124,18 @@ export class LocalServer {
     this.#running = await openServer(await loadConfig(this.configFile), log);
   }
 
+  /** Writes the configuration anew; the server does not know of it yet. */
+  async edit(change: (text: string) => string): Promise<void> {
+    const text = await Deno.readTextFile(this.configFile), changed = change(text);
+    if (changed === text) throw new Error("the configuration was to be changed, and was not");
+    await Deno.writeTextFile(this.configFile, changed);
+  }
+
+  /** Takes over what the configuration says now. Rejects when that cannot be used. */
+  async reload(): Promise<void> {
+    await this.running.reload(await loadConfig(this.configFile));
+  }
+
   async stop(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
@@ -141,7 +153,7 @@ export class LocalServer {
   }
 
   port(kind: Kind): number {
-    const found = this.running.listeners.find((listener) => listener.kind === kind);
+    const found = this.running.listeners().find((listener) => listener.kind === kind);
     if (found === undefined) throw new Error(`no listener of kind ${kind}`);
     return found.port;
   }
