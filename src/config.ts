@@ -2,15 +2,9 @@
 
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
-import {
-  type Certificate,
-  type KeyFiles,
-  namedFiles,
-  readCertificates,
-  readKeyFiles,
-  readSmallFile,
-  unreadable,
-} from "./config/key_file.ts";
+import { type Certificate, type KeyFiles, namedFiles, readCertificates, readKeyFiles } from "./config/key_file.ts";
+import { readSmallFile, unreadable } from "./config/file_text.ts";
+import { credentialName } from "./config/credential.ts";
 import { findLines, lineOf, type Lines } from "./config/position.ts";
 import { openOrigins, type Setting } from "./config/origin.ts";
 import { formatKey, type KeyPath, type Problem, reportProblems } from "./config/problem.ts";
@@ -24,7 +18,7 @@ export type { Endpoint } from "./config/network.ts";
 export type { Setting } from "./config/origin.ts";
 export type { Problem } from "./config/problem.ts";
 export type { Settings } from "./config/schema.ts";
-export { reportProblems };
+export { credentialName, reportProblems };
 
 /** What the file says and what is in the key files it names. */
 export interface Config extends Settings, KeyFiles {
@@ -58,8 +52,15 @@ export type Parsed =
   | { readonly config: Settings; readonly lines: Lines; readonly settingOf: Config["settingOf"] }
   | { readonly problems: readonly Problem[] };
 
+export interface LoadSettings {
+  /** The folder in which a service manager hands over the secrets that this user may not read. */
+  readonly credentials?: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
 /** Reads the file and all key files it names. Throws ConfigError with every problem. */
-export async function loadConfig(file: string, now: number = Date.now()): Promise<Config> {
+export async function loadConfig(file: string, { credentials, now = Date.now }: LoadSettings = {}): Promise<Config> {
   let text: string;
   try {
     text = await readSmallFile(file);
@@ -84,8 +85,8 @@ export async function loadConfig(file: string, now: number = Date.now()): Promis
     if (problems.length > 0) throw new ConfigError(problems);
     return { value, warnings };
   };
-  const settings = parsed.config;
-  const { value: keys, warnings } = await read((root, warn) => readKeyFiles(settings, root, warn, now));
+  const settings = parsed.config, reading = () => ({ now: now(), credentials });
+  const { value: keys, warnings } = await read((root, warn) => readKeyFiles(settings, root, warn, reading()));
   const { certificateFiles, others } = namedFiles(settings, openPlace([], dirname(file), () => {}));
   return {
     ...settings,
@@ -95,7 +96,7 @@ export async function loadConfig(file: string, now: number = Date.now()): Promis
     settingOf: parsed.settingOf,
     certificateFiles,
     files: [...new Set([resolve(file), ...certificateFiles, ...others])],
-    certificatesNow: async () => (await read((root, warn) => readCertificates(settings, root, warn, Date.now()))).value,
+    certificatesNow: async () => (await read((root, warn) => readCertificates(settings, root, warn, reading()))).value,
   };
 }
 

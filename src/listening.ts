@@ -10,7 +10,7 @@ type Wanted = Config["listeners"][number];
 export interface Prepared {
   /** They accept from now on, and those that are not wanted any more are closed; who is in stays. */
   use(): void;
-  /** The ports that were bound for it are free again. */
+  /** The ports that were bound for it are free again; nothing once they are used. */
   cancel(): void;
 }
 
@@ -37,6 +37,7 @@ export class Listening {
     const fresh = new Set<Listener>();
     const cancel = () => {
       for (const listener of fresh) listener.close();
+      fresh.clear();
     };
     try {
       for (const one of wanted) {
@@ -58,6 +59,7 @@ export class Listening {
         listener.run();
         this.#log("info", "listening", { ...listener.address });
       }
+      fresh.clear();
     };
     return { use, cancel };
   }

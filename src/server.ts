@@ -88,6 +88,14 @@ async function open(
   opened: Opened,
 ): Promise<Omit<Running, "stop">> {
   const presenting = new Presenting(first);
+  // The ports first: who cannot have one has touched nothing yet.
+  const guests = opened(new Guests(doorOf(first)), (guests) => guests.close(0));
+  const connect: ConstructorParameters<typeof Listening>[1] = (stream, peer) => {
+    const { generation, release } = inForce.hold();
+    return { connection: generation.connect(stream, peer), ended: release };
+  };
+  const listening = new Listening(guests, connect, log);
+  const listeners = opened(listening.prepare(first.listeners), (listeners) => listeners.cancel());
   const storage = opened(await openStorage(first, log), (storage) => storage.close());
   let connections = 0;
   const parts: Omit<GenerationParts, "shownTo"> = {
@@ -123,13 +131,8 @@ async function open(
   opened(queue, (queue) => queue.stop(DELIVERY_PATIENCE));
   // No call to others is begun any more, before the last deliveries are waited for.
   opened(inForce, (inForce) => inForce.now.end());
-  const guests = opened(new Guests(doorOf(first)), (guests) => guests.close(SESSION_PATIENCE));
-  const connect: ConstructorParameters<typeof Listening>[1] = (stream, peer) => {
-    const { generation, release } = inForce.hold();
-    return { connection: generation.connect(stream, peer), ended: release };
-  };
-  const listening = opened(new Listening(guests, connect, log), (listening) => listening.close());
-  const listeners = listening.prepare(first.listeners);
+  opened(guests, (guests) => guests.close(SESSION_PATIENCE));
+  opened(listening, (listening) => listening.close());
 
   const began = performance.now();
   let reloadRefused = 0;
@@ -160,13 +163,7 @@ async function open(
   const openPage = (config: Config): StatusServer | undefined =>
     config.status.listen && openStatus({ ...config.status.listen, token: tokenOf(config) }, pageParts(config));
   const closePage = (page: StatusServer | undefined) => within(PAGE_PATIENCE, page?.close() ?? Promise.resolve());
-  let page: StatusServer | undefined;
-  try {
-    page = openPage(first);
-  } catch (error) {
-    listeners.cancel();
-    throw error;
-  }
+  let page = openPage(first);
   opened(undefined, () => closePage(page));
   opened(queue, (queue) => queue.hurry());
 

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import type { Generation } from "../src/generation.ts";
 import { InForce } from "../src/in_force.ts";
 
+const fail = (error: unknown) => assert.fail(String(error));
+
 /** Says what happens to it, and does nothing else. */
 function generation(name: string, told: string[], close: () => Promise<void> = () => Promise.resolve()): Generation {
   return {
@@ -16,7 +18,7 @@ function generation(name: string, told: string[], close: () => Promise<void> = (
 }
 
 Deno.test("an old version ends at once, and is closed when the last who began with it is done", () => {
-  const told: string[] = [], inForce = new InForce(generation("first", told), assert.fail);
+  const told: string[] = [], inForce = new InForce(generation("first", told), fail);
   const one = inForce.hold(), other = inForce.hold();
   inForce.replace(generation("second", told));
   assert.deepEqual(told, ["first begins", "first ends", "second begins"]);
@@ -30,7 +32,7 @@ Deno.test("an old version ends at once, and is closed when the last who began wi
 });
 
 Deno.test("a version that nobody uses is closed when it is replaced, and not before", async () => {
-  const told: string[] = [], inForce = new InForce(generation("first", told), assert.fail);
+  const told: string[] = [], inForce = new InForce(generation("first", told), fail);
   await assert.rejects(inForce.use(() => Promise.reject(new Error("trouble"))), /trouble/);
   assert.deepEqual(told, ["first begins"]);
   inForce.replace(generation("second", told));
@@ -38,7 +40,7 @@ Deno.test("a version that nobody uses is closed when it is replaced, and not bef
 });
 
 Deno.test("the end closes every version, used or not, and none of them twice", async () => {
-  const told: string[] = [], inForce = new InForce(generation("first", told), assert.fail);
+  const told: string[] = [], inForce = new InForce(generation("first", told), fail);
   const { release } = inForce.hold();
   inForce.replace(generation("second", told));
   await inForce.close();

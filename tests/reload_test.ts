@@ -95,7 +95,7 @@ Deno.test("a version that cannot be used changes nothing, says why, and shows in
 Deno.test("the status page moves, and has its new token at once", async () => {
   await using server = await LocalServer.open({ status: 'listen = "127.0.0.1:0"' });
   const first = server.running.statusPort();
-  await Deno.writeTextFile(join(server.folder, "token"), "sesame");
+  await Deno.writeTextFile(join(server.folder, "token"), "sesame", { mode: 0o600 });
   await server.edit((text) => text.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:0"\ntoken_file = "token"'));
   await server.reload();
   assert.equal(server.running.statusPort(), first);

@@ -202,17 +202,19 @@ function listen(hostname: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port });
   } catch (error) {
-    throw new Error(`Cannot listen on ${hostname} port ${port}: ${whyNot(error)}`);
+    throw new Error(`Cannot listen on ${hostname} port ${port}: ${whyNot(error, hostname)}`);
   }
 }
 
-function whyNot(error: unknown): string {
+function whyNot(error: unknown, hostname: string): string {
   if (error instanceof Deno.errors.AddrInUse) return "another program listens there; stop it, or choose another port.";
   if (error instanceof Deno.errors.PermissionDenied) {
     return "this user may not; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE.";
   }
-  if (error instanceof Deno.errors.AddrNotAvailable) return "this machine has no such address.";
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const isMissing = error instanceof Deno.errors.AddrNotAvailable || /family not supported/i.test(message);
+  if (isMissing && hostname === "::") return 'this machine has no IPv6; write "0.0.0.0" in the place of "[::]".';
+  return isMissing ? "this machine has no such address." : message;
 }
 
 function close(conn: Deno.TcpConn): void {

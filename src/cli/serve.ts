@@ -13,7 +13,9 @@ export const serve: Command = {
   summary: "run the server in the foreground; SIGHUP reads the configuration anew",
   examples: ["serve", "--config ./config.toml serve"],
   async run(_args, _options, { configFile }) {
-    const config = await loadConfig(configFile);
+    // systemd.exec(5), Credentials: keys that belong to root and are for this process alone.
+    const load = () => loadConfig(configFile, { credentials: Deno.env.get("CREDENTIALS_DIRECTORY") });
+    const config = await load();
     let write = openLog(config.log);
     const log: Log = (...event) => write(...event);
     const stopped = untilSignal();
@@ -23,7 +25,7 @@ export const serve: Command = {
     const server = await openServer(config, log);
     reloading = await Reloading.open(config, {
       server,
-      load: () => loadConfig(configFile),
+      load,
       applied: (config) => write = openLog(config.log),
       log,
     });

@@ -2,6 +2,7 @@
 
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Settings } from "./schema.ts";
+import { readSecretText, readText } from "./file_text.ts";
 import { FAILED, type Failed, type Place } from "./table.ts";
 
 /** A key to sign with, checked to load. */
@@ -35,40 +36,45 @@ export interface KeyFiles {
   readonly directoryCa?: string;
 }
 
-/** Nothing we read here is longer; a wrong path may lead to a disk image. */
-const MAX_FILE = 1_048_576;
-
 // RFC 8301 §3.2: verifiers take 1024 to 4096 bits, signers should use 2048.
 const RSA_LEAST = 1024, RSA_MOST = 4096, RSA_GOOD = 2048;
 
 /** Any text, or the form of standardwebhooks.com: with a sign missing it would be another key, and sign wrongly. */
 const WEBHOOK_SECRET = /^(?!whsec_)|^whsec_[\w+/-]{2,}={0,2}$/;
 
+/** Where and when files are read. */
+export interface Reading {
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** See `readSecretText`. */
+  readonly credentials: string | undefined;
+}
+
 /**
  * Reads every file that `settings` name. Problems go to `place`, doubts to `warn`; what has a problem is left out of
- * the result. `now` in milliseconds since 1970.
+ * the result.
  */
 export async function readKeyFiles(
   settings: Settings,
   place: Place,
   warn: (place: Place, message: string) => void,
-  now: number,
+  reading: Reading,
 ): Promise<KeyFiles> {
   const dkim: DkimKey[] = [], secrets = new Map<string, string>();
 
   for (const [index, domain] of settings.domains.entries()) {
     for (const [number, { selector, key }] of domain.dkim.entries()) {
       const here = place.below("domains").below(index).below("dkim").below(number).below("key");
-      const loaded = await readDkimKey(key, here, warn);
+      const loaded = await readDkimKey(key, here, warn, reading);
       if (loaded !== FAILED) dkim.push({ domain: domain.name, selector, ...loaded });
     }
   }
 
-  const certificates = await readCertificates(settings, place, warn, now);
+  const certificates = await readCertificates(settings, place, warn, reading);
   const { acme } = settings.tls;
   const directoryCa = await readAuthority(acme?.directory_ca, place.below("tls").below("acme").below("directory_ca"));
   for (const { file, at } of secretFiles(settings, place)) {
-    const secret = await readSecret(file, at);
+    const secret = await readSecret(file, at, reading);
     if (secret === FAILED) continue;
     if (file !== settings.unsubscribe.secret_file || WEBHOOK_SECRET.test(secret)) secrets.set(file, secret);
     else at.fail(`${file} begins with "whsec_"; must have base64 behind it and nothing else`);
@@ -104,11 +110,11 @@ export async function readCertificates(
   settings: Settings,
   place: Place,
   warn: (place: Place, message: string) => void,
-  now: number,
+  reading: Reading,
 ): Promise<readonly Certificate[]> {
   const loaded: Certificate[] = [];
   for (const { certificate, key, at } of certificatePairs(settings, place)) {
-    const one = await readCertificate(certificate, key, at, warn, now);
+    const one = await readCertificate(certificate, key, at, warn, reading);
     if (one !== FAILED) loaded.push(one);
   }
   return loaded;
@@ -131,8 +137,9 @@ async function readDkimKey(
   file: string,
   place: Place,
   warn: (place: Place, message: string) => void,
+  { credentials }: Reading,
 ): Promise<Pick<DkimKey, "algorithm" | "pem"> | Failed> {
-  const text = await readText(file, place);
+  const text = await readSecretText(file, place, credentials);
   const loaded = text === FAILED ? FAILED : loadPrivateKey(text, file, place);
   if (loaded === FAILED) return FAILED;
   const { pem, key } = loaded;
@@ -164,11 +171,11 @@ async function readCertificate(
   keyFile: string,
   place: Place,
   warn: (place: Place, message: string) => void,
-  now: number,
+  { now, credentials }: Reading,
 ): Promise<Certificate | Failed> {
   const atCertificate = place.below("certificate"), atKey = place.below("key");
   const certificateText = await readText(certificateFile, atCertificate);
-  const keyText = await readText(keyFile, atKey);
+  const keyText = await readSecretText(keyFile, atKey, credentials);
   const chain = certificateText === FAILED ? FAILED : loadChain(certificateText, certificateFile, atCertificate);
   const loaded = keyText === FAILED ? FAILED : loadPrivateKey(keyText, keyFile, atKey);
   if (chain === FAILED || loaded === FAILED) return FAILED;
@@ -237,36 +244,12 @@ function pemBlocks(text: string, label: string): string[] {
   return [...text.matchAll(pattern)].map(([block]) => `${block}\n`);
 }
 
-async function readSecret(file: string, place: Place): Promise<string | Failed> {
-  const text = await readText(file, place);
+async function readSecret(file: string, place: Place, { credentials }: Reading): Promise<string | Failed> {
+  const text = await readSecretText(file, place, credentials);
   if (text === FAILED) return FAILED;
   const secret = text.replace(/\r?\n$/, "");
   if (secret === "") return place.fail(`${file} is empty; must contain the secret on one line`);
   // deno-lint-ignore no-control-regex
   if (/[\x00-\x1f\x7f]/.test(secret)) return place.fail(`${file} must contain the secret on one line and nothing else`);
   return secret;
-}
-
-async function readText(file: string, place: Place): Promise<string | Failed> {
-  try {
-    return await readSmallFile(file);
-  } catch (error) {
-    return place.fail(`${file} ${unreadable(error)}`);
-  }
-}
-
-/** UTF-8. Throws for what is no ordinary file, or too long: neither a pipe nor a device may hold up the start. */
-export async function readSmallFile(file: string): Promise<string> {
-  const { isFile, size } = await Deno.stat(file);
-  if (!isFile) throw new Error("is not an ordinary file");
-  if (size > MAX_FILE) throw new Error(`is longer than ${MAX_FILE} bytes`);
-  return await Deno.readTextFile(file);
-}
-
-/** Says why `readSmallFile` threw; the name of the file goes before it. */
-export function unreadable(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "does not exist";
-  if (error instanceof Deno.errors.PermissionDenied) return "may not be read by this user";
-  if (error instanceof Deno.errors.NotCapable) return "is outside what this program may read";
-  return error instanceof Error ? error.message : "cannot be read";
 }

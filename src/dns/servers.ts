@@ -24,16 +24,22 @@ export function formatServer({ address, port }: Server): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** The servers that the system is set up with, or those of this machine when the file is missing or names none. */
+/** The servers that the system is set up with. Rejects with a sentence when there are none. */
 export async function systemServers(path = "/etc/resolv.conf"): Promise<readonly Server[]> {
   let text = "";
   try {
     text = await Deno.readTextFile(path);
-  } catch {
-    // resolv.conf(5): without the file, the name server of the local machine is asked.
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   const servers = parseResolvConf(text);
-  return servers.length > 0 ? servers : [{ address: "127.0.0.1", port: 53 }, { address: "::1", port: 53 }];
+  // resolv.conf(5) would have the local machine asked. Where nobody answers there, every check and every delivery
+  // would wait for nothing, and nobody would know why.
+  if (servers.length > 0) return servers;
+  throw new Error(
+    `This machine has no name server: ${path} names none. Set one up there, or install one here (unbound is good) and ` +
+      'write servers = ["127.0.0.1"] into [dns].',
+  );
 }
 
 /** The `nameserver` lines of a resolv.conf(5); those that are no address are passed over, as the C library does. */

@@ -12,6 +12,7 @@
  * | `address` ADDRESSKEY               | Owner (people.ts): a user, an alias  | users.ts aliases.ts |
  * | `sent` LOGIN DAY                   | number of recipients, gone in 2 days | sent.ts             |
  * | `secret` NAME                      | 32 random bytes                      | secrets.ts          |
+ * | `acme-account` DIRECTORY           | private key in PEM                   | acme_accounts.ts    |
  * | `srs-keys`                         | SrsKey[] (return_paths.ts)           | return_paths.ts     |
  * | `unsubscribed` DOMAIN LOCAL ADDRESSKEY | Unsubscription (unsubscribed.ts) | unsubscribed.ts     |
  * | `webhook` ID                       | WebhookCall (webhook_calls.ts)       | unsubscribed.ts     |
@@ -30,7 +31,20 @@ import { join } from "node:path";
 import type { Mailbox } from "../smtp/address.ts";
 import { addressKey } from "../smtp/address.ts";
 
-export const SCHEMA = 1;
+/**
+ * Brings a store from one schema to the next. Reads what it needs and adds its writes to `change`, which holds the new
+ * number as well: a crash finds the store before the step or behind it. What does not fit into one commit (1,000
+ * mutations, 800 KiB) is written before, and has to be harmless to the program of the old schema and when done twice.
+ */
+export type Migration = (kv: Deno.Kv, change: Deno.AtomicOperation) => Promise<void>;
+
+/** The step at index n makes schema n + 1 of schema n. Never changed once it was released; new ones go to the end. */
+const MIGRATIONS: readonly Migration[] = [
+  // An empty store becomes the first.
+  () => Promise.resolve(),
+];
+
+export const SCHEMA = MIGRATIONS.length;
 
 export const KEY = {
   schema: ["schema"],
@@ -38,6 +52,7 @@ export const KEY = {
   users: ["user"],
   usersOf: (domain: string) => ["user", domain],
   user: (mailbox: Mailbox) => ["user", mailbox.domain, localKey(mailbox)],
+  allCredentials: ["credentials"],
   credentials: (mailbox: Mailbox) => ["credentials", mailbox.domain, localKey(mailbox)],
   addresses: ["address"],
   address: (key: string) => ["address", key],
@@ -47,6 +62,7 @@ export const KEY = {
   unsubscribed: (login: Mailbox, address: string) => ["unsubscribed", login.domain, localKey(login), address],
   webhookCalls: ["webhook"],
   webhookCall: (id: string) => ["webhook", id],
+  acmeAccount: (directory: string) => ["acme-account", directory],
   srsKeys: ["srs-keys"],
   sender: (token: string) => ["sender", token],
   hosts: ["host"],
@@ -78,20 +94,32 @@ export class StoreTooNew extends Error {
 }
 
 /**
- * Opens the store and brings its schema up to date. Rejects with StoreTooNew when a newer program has written it, and
- * with what KV says when it cannot be opened at all.
+ * Opens the store and brings its schema up to date. Rejects with a sentence when it cannot be opened, StoreTooNew when
+ * a newer program has written it.
  */
 export async function openKv(settings: KvSettings): Promise<Deno.Kv> {
-  const path = settings.kv ?? await kvFile(settings.store);
-  // Two processes that make a new file at once get in each other's way for a moment.
-  const kv = await whileBusy(() => Deno.openKv(path));
+  const where = settings.kv ?? settings.store;
+  let kv: Deno.Kv | undefined;
   try {
-    await agreeOnSchema(kv, settings.kv ?? settings.store);
+    const path = settings.kv ?? await kvFile(settings.store);
+    // Two processes that make a new file at once get in each other's way for a moment.
+    kv = await whileBusy(() => Deno.openKv(path));
+    await migrate(kv, where);
     return kv;
   } catch (error) {
-    kv.close();
-    throw error;
+    kv?.close();
+    throw error instanceof StoreTooNew ? error : new Error(`Cannot open the store ${where}: ${whyNot(error)}.`);
   }
+}
+
+function whyNot(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (/disk is full|No space left/i.test(message)) return "the disk is full; make room, and nothing is lost";
+  if (error instanceof Deno.errors.PermissionDenied || /readonly database|unable to open/i.test(message)) {
+    return "this user may not write there; run this as root or as the user that the folder belongs to";
+  }
+  if (/malformed|not a database/i.test(message)) return `kv.sqlite is damaged (${message}); restore a backup`;
+  return message;
 }
 
 async function kvFile(store: string): Promise<string> {
@@ -102,20 +130,29 @@ async function kvFile(store: string): Promise<string> {
   return path;
 }
 
-async function agreeOnSchema(kv: Deno.Kv, where: string): Promise<void> {
+/**
+ * Takes all steps that are missing. Several processes may do so at once: of two that take the same step one commits, and
+ * the other looks again. Rejects with StoreTooNew.
+ */
+export async function migrate(kv: Deno.Kv, where: string, steps: readonly Migration[] = MIGRATIONS): Promise<void> {
   for (;;) {
-    const found = await kv.get<number>(KEY.schema);
-    if (found.value === SCHEMA) return;
-    if (found.value !== null && found.value > SCHEMA) {
-      throw new StoreTooNew(
-        `Cannot open the store ${where}: a newer maildemon wrote it (schema ${found.value}, this program knows up to ` +
-          `${SCHEMA}). Run the newer program, or restore a backup from before the update.`,
-      );
-    }
-    // Schema 1 is the first: whatever is lower is an empty store. Migrations go here, one for each step, each in the
-    // same commit as its new number.
-    await commit(kv.atomic().check(found).set(KEY.schema, SCHEMA));
+    const found = await kv.get<number>(KEY.schema), schema = found.value ?? 0;
+    demandKnown(schema, `Cannot open the store ${where}`, steps.length);
+    const step = steps[schema];
+    if (step === undefined) return;
+    const change = kv.atomic().check(found);
+    await step(kv, change);
+    await commit(change.set(KEY.schema, schema + 1));
   }
+}
+
+/** Throws StoreTooNew for a schema that only a later program knows. `failure`: what cannot be done because of it. */
+export function demandKnown(schema: number, failure: string, known = SCHEMA): void {
+  if (schema <= known) return;
+  throw new StoreTooNew(
+    `${failure}: a newer maildemon wrote it (schema ${schema}, this program knows up to ${known}). ` +
+      "Run the newer program, or restore a backup from before the update.",
+  );
 }
 
 const BUSY_LIMIT = 10_000;

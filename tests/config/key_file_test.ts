@@ -42,7 +42,7 @@ async function certificate(middle = Date.now()): Promise<{ certificate: string; 
 }
 
 async function write(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
-  for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(join(folder, name), text);
+  for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(join(folder, name), text, { mode: 0o600 });
 }
 
 /** What loading `HEAD` with `more` behind it, beginning at line 7, complains about, folder names left out. */
@@ -195,7 +195,7 @@ Deno.test("key files with a certificate out of its time load with a warning", ()
       "a.key": key,
       "mail.toml": `${HEAD}[tls]\ncertificate = "a.pem"\nkey = "a.key"\n`,
     });
-    const at = async (now: number) => reportProblems((await loadConfig(file, now)).warnings);
+    const at = async (now: number) => reportProblems((await loadConfig(file, { now: () => now })).warnings);
     const place = `${file}:8: tls.certificate: ${folder}/a.pem`;
     assert.equal(await at(noon), "");
     assert.equal(await at(noon + 86_400_000), `${place} expired 2026-01-16; renew it`);

@@ -31,7 +31,7 @@ for (const [name, text] of KEYS) {
         '\ndkim = [{ selector = "s1", key = "dkim.pem" }]',
       );
       await Deno.writeTextFile(server.configFile, config);
-      if (text !== undefined) await Deno.writeTextFile(join(server.folder, "dkim.pem"), text);
+      if (text !== undefined) await Deno.writeTextFile(join(server.folder, "dkim.pem"), text, { mode: 0o600 });
       const line = config.split("\n").findIndex((line) => line.startsWith("dkim =")) + 1;
       const { code, stderr, stdout } = await serve(server.configFile);
       assert.equal(code, 1, stderr);

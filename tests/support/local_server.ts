@@ -97,7 +97,7 @@ export class LocalServer {
     const server = new LocalServer(folder, join(folder, "config.toml"), names, settings.name ?? "ours.test");
     try {
       await Deno.writeTextFile(join(folder, "fullchain.pem"), pair.certificate);
-      await Deno.writeTextFile(join(folder, "privkey.pem"), pair.key);
+      await Deno.writeTextFile(join(folder, "privkey.pem"), pair.key, { mode: 0o600 });
       for (const [name, text] of Object.entries(settings.files ?? {})) {
         await Deno.writeTextFile(join(folder, name), text, { mode: 0o600 });
       }
