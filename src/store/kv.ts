@@ -115,9 +115,11 @@ export async function openKv(settings: KvSettings): Promise<Deno.Kv> {
 function whyNot(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (/disk is full|No space left/i.test(message)) return "the disk is full; make room, and nothing is lost";
+  if (/Read-only file system/i.test(message)) return "its disk can only be read; choose another folder for store";
   if (error instanceof Deno.errors.PermissionDenied || /readonly database|unable to open/i.test(message)) {
     return "this user may not write there; run this as root or as the user that the folder belongs to";
   }
+  if (/disk I\/O error/i.test(message)) return "the disk is full or fails; make room, or look into the kernel's log";
   if (/malformed|not a database/i.test(message)) return `kv.sqlite is damaged (${message}); restore a backup`;
   return message;
 }
