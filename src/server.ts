@@ -20,6 +20,7 @@ import { openStatus, type StatusServer } from "./status/page.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
 import { openStorage } from "./storage.ts";
+import { acmeAccountKey } from "./store/acme_accounts.ts";
 import type { Decision, Stories } from "./store/stories.ts";
 import { VERSION } from "./version.ts";
 
@@ -87,7 +88,6 @@ async function open(
   { log, counters, stories }: Watching,
   opened: Opened,
 ): Promise<Omit<Running, "stop">> {
-  const presenting = new Presenting(first);
   // The ports first: who cannot have one has touched nothing yet.
   const guests = opened(new Guests(doorOf(first)), (guests) => guests.close(0));
   const connect: ConstructorParameters<typeof Listening>[1] = (stream, peer) => {
@@ -97,6 +97,11 @@ async function open(
   const listening = new Listening(guests, connect, log);
   const listeners = opened(listening.prepare(first.listeners), (listeners) => listeners.cancel());
   const storage = opened(await openStorage(first, log), (storage) => storage.close());
+  const [presenting, shown] = await Presenting.open(first, {
+    accountKey: (directory) => acmeAccountKey(storage.kv, directory),
+    log,
+  });
+  opened(presenting, (presenting) => presenting.close());
   let connections = 0;
   const parts: Omit<GenerationParts, "shownTo"> = {
     storage,
@@ -107,7 +112,7 @@ async function open(
     tell: (decision) => told(decision, stories, log),
   };
   const openNext = (config: Config): Promise<Generation> =>
-    openGeneration(config, { ...parts, shownTo: config.certificates.length > 0 ? presenting.shownTo : undefined });
+    openGeneration(config, { ...parts, shownTo: Presenting.isPossible(config) ? presenting.shownTo : undefined });
   const failed = (error: unknown) => log("error", "close-failed", { error: messageOf(error) });
   const inForce = opened(new InForce(await openNext(first), failed), (inForce) => inForce.close());
 
@@ -138,7 +143,7 @@ async function open(
   let reloadRefused = 0;
   const gauges = (): Gauges => {
     const { messages, running, resting, oldest } = queue.stats(), now = Date.now();
-    const ends = presenting.validity().map(({ notAfter }) => notAfter);
+    const ends = presenting.endsAt(), ordered = presenting.ordered();
     return {
       connections: guests.size,
       queued: messages,
@@ -147,7 +152,8 @@ async function open(
       oldest: oldest === undefined ? 0 : Math.max(0, Math.round((now - oldest) / 1000)),
       uptime: Math.round((performance.now() - began) / 1000),
       memory: Deno.memoryUsage().rss,
-      certificate: ends.length === 0 ? undefined : Math.round((Math.min(...ends) - now) / 1000),
+      certificate: ends && Math.round((ends - now) / 1000),
+      ordersFailed: ordered?.failures,
       reloadRefused,
     };
   };
@@ -168,6 +174,7 @@ async function open(
   opened(queue, (queue) => queue.hurry());
 
   warn(first, log);
+  shown.use();
   queue.start();
   listeners.use();
 
@@ -175,7 +182,7 @@ async function open(
     const before = inForce.now.config;
     demandUnchanged(before, next);
     // Whatever can fail comes first. Nobody notices it, and it is undone.
-    const renewed = new Presenting(next), listeners = listening.prepare(next.listeners);
+    const shown = await presenting.prepare(next), listeners = listening.prepare(next.listeners);
     const pageMoves = JSON.stringify(next.status.listen) !== JSON.stringify(before.status.listen);
     let nextPage = page, generation: Generation;
     try {
@@ -187,7 +194,7 @@ async function open(
       throw error;
     }
     // And here nothing can.
-    presenting.takeOver(renewed);
+    shown.use();
     inForce.replace(generation);
     guests.configure(doorOf(next));
     queue.configure(queueSettings(next));
@@ -202,7 +209,7 @@ async function open(
   return {
     listeners: () => listening.addresses,
     statusPort: () => page?.port,
-    renew: (certificates) => presenting.takeOver(new Presenting({ certificates })),
+    renew: (certificates) => presenting.renew(certificates),
     async reload(next) {
       try {
         await reload(next);

@@ -3,6 +3,7 @@
  * and the test of config.example.toml follow from this table. A key that nothing uses does not belong here.
  */
 
+import { acme } from "./acme.ts";
 import { CHECKS, REPUTATION, STORIES, widerThanNear } from "./checks.ts";
 import { formatEndpoint, isLoopback } from "./network.ts";
 import { key, list, optional, type Place, required, section, table, type Values } from "./table.ts";
@@ -77,6 +78,7 @@ const TLS = {
   ),
   key: optional(path, "tls/privkey.pem", "Its private key."),
   certificates: key(list(table(CERTIFICATE)), [], "More of them, chosen by the host name that the client asks for."),
+  acme: optional(acme, {}, "A certificate from an authority that gives them out by itself, and renews them."),
 };
 
 const LIMITS = {
@@ -174,6 +176,11 @@ export const SCHEMA = {
   store: key(path, "/var/lib/maildemon", "Folder for users, queue and mail."),
   kv: optional(kvUrl, "https://kv.example.com", "A Deno KV server to share users with other machines."),
   greeting: key(printable(200), "ESMTP", "Text after the host name in the greeting."),
+  reload: key(
+    choice("signal", "auto"),
+    "signal",
+    "When changes of this file count: signal (SIGHUP), or auto, as soon as it is written.",
+  ),
   domains: required(
     list(table(DOMAIN), { least: 1, distinct: { text: (one) => one.name, at: "name" } }),
     [],
@@ -246,11 +253,11 @@ function bothOrNone(place: Place, first: string, one: unknown, second: string, o
 /** What only several tables together can say. Tables that failed are missing and not looked at. */
 export function checkTogether({ listeners, tls }: Partial<Settings>, place: Place): void {
   if (listeners === undefined || tls === undefined) return;
-  if (tls.certificate !== undefined || tls.certificates.length > 0) return;
+  if (tls.certificate !== undefined || tls.certificates.length > 0 || tls.acme !== undefined) return;
   for (const [index, { kind }] of listeners.entries()) {
     if (kind === "mx") continue;
     place.below("listeners").below(index).below("kind").fail(
-      `"${kind}" needs a certificate; write certificate and key into [tls]`,
+      `"${kind}" needs a certificate; write certificate and key into [tls], or [tls.acme]`,
     );
   }
 }

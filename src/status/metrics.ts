@@ -31,8 +31,13 @@ export interface Gauges {
   readonly uptime: number;
   /** Bytes. */
   readonly memory: number;
-  /** Seconds until the first certificate ends, negative when it has; absent when there is none. */
+  /**
+   * Seconds until the first certificate ends, negative when it has, 0 when there is only one that nobody trusts; absent
+   * without TLS.
+   */
   readonly certificate?: number | undefined;
+  /** Orders of a certificate that failed one after the other; absent when none are made. */
+  readonly ordersFailed?: number | undefined;
   /** 1 when the last new version of the configuration could not be used, else 0. */
   readonly reloadRefused: number;
 }
@@ -48,7 +53,14 @@ const EXPLAIN: Readonly<Record<keyof Required<Gauges>, readonly [name: string, h
   oldest: ["maildemon_queue_oldest_seconds", "Age of the oldest message in the queue."],
   uptime: ["maildemon_uptime_seconds", "Time since the start."],
   memory: ["maildemon_memory_bytes", "Resident memory."],
-  certificate: ["maildemon_certificate_expires_seconds", "Time until the first certificate ends."],
+  certificate: [
+    "maildemon_certificate_expires_seconds",
+    "Time until the first certificate ends; 0 when there is only one that nobody trusts.",
+  ],
+  ordersFailed: [
+    "maildemon_certificate_orders_failed",
+    "Orders of a certificate (ACME) that failed one after the other.",
+  ],
   reloadRefused: [
     "maildemon_reload_refused",
     "1 when the configuration has changed and could not be used, so that the old one is in force.",

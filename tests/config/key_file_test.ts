@@ -245,3 +245,20 @@ Deno.test("a webhook secret is any text, or whole base64 behind whsec_", () =>
       ], secret);
     }
   }));
+
+Deno.test("the authority of [tls.acme] is read, and a file that has none is a mistake", async () => {
+  await inFolder(async (folder) => {
+    const { certificate: pem } = await certificate();
+    await write(folder, { "authority.pem": `# Ours\n${pem}`, "empty.pem": "" });
+    const acme = "[tls.acme]\nagree_to_terms = true\n";
+    assert.deepEqual(await complaints(folder, `${acme}directory_ca = "authority.pem"`), []);
+    const { directoryCa } = await loadConfig(join(folder, "mail.toml"));
+    assert.equal(directoryCa?.trim(), pem.trim());
+    assert.deepEqual(await complaints(folder, `${acme}directory_ca = "none.pem"`), [
+      "mail.toml:9: tls.acme.directory_ca: none.pem does not exist",
+    ]);
+    assert.deepEqual(await complaints(folder, `${acme}directory_ca = "empty.pem"`), [
+      'mail.toml:9: tls.acme.directory_ca: empty.pem has no certificate; must contain a line "-----BEGIN CERTIFICATE-----"',
+    ]);
+  });
+});
