@@ -76,7 +76,7 @@ export class Presenting {
     return {
       use: () => {
         this.#take(next);
-        if (acme === before) return;
+        if (acme === before) return acme?.hurry();
         // One order at a time in a process: the library for it keeps what it knows in one place.
         const ended = before?.close() ?? Promise.resolve();
         ended.catch(() => {}).then(() => acme?.start());

@@ -103,6 +103,7 @@ export class Acme {
   #unwritten: Held | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> = Promise.resolve();
+  #isOrdering = false;
 
   private constructor(
     settings: AcmeSettings,
@@ -149,6 +150,15 @@ export class Acme {
 
   /** Orders when it is time, now and from now on. */
   start(): void {
+    if (!this.#closing.signal.aborted) this.#look();
+  }
+
+  /** Somebody may have mended what was wrong: what failed is tried now, unless the authority itself asked for patience. */
+  hurry(): void {
+    const attempts = this.#attempts;
+    if (this.#isOrdering || this.#closing.signal.aborted || !attempts?.failures) return;
+    clearTimeout(this.#timer);
+    this.#attempts = { ...attempts, notBefore: Math.max(attempts.asked ?? 0, this.#now()) };
     this.#look();
   }
 
@@ -161,9 +171,12 @@ export class Acme {
 
   #look(): void {
     const now = this.#now(), due = this.state().nextAttempt;
-    if (due <= now) {
-      this.#running = this.#attempt().finally(() => this.#wait());
-    } else this.#wait();
+    if (due > now) return this.#wait();
+    this.#isOrdering = true;
+    this.#running = this.#attempt().finally(() => {
+      this.#isOrdering = false;
+      this.#wait();
+    });
   }
 
   #wait(): void {
@@ -180,7 +193,7 @@ export class Acme {
     const failed = async (error: unknown) => {
       const patience = Math.min(error instanceof OrderFailed && error.retryAfter || 0, LONGEST_PATIENCE);
       const wait = Math.max(this.#backoff(failures), patience);
-      await this.#remember(failures, wait, reasonOf(error)).catch(() => {});
+      await this.#remember(failures, wait, reasonOf(error), patience).catch(() => {});
       const isBad = this.#held === undefined || this.#held.notAfter <= this.#now();
       this.#parts.log(isBad ? "error" : "warning", "certificate-not-renewed", {
         names: names.join(","),
@@ -230,7 +243,7 @@ export class Acme {
   }
 
   /** In memory in any case: it is what stands between us and a loop. Rejects when it cannot be written. */
-  async #remember(failures: number, wait: number, error?: string): Promise<void> {
+  async #remember(failures: number, wait: number, error?: string, patience = 0): Promise<void> {
     this.#attempts = this.#attemptsAfter(failures, wait, error);
     await this.#write(this.#attempts);
   }

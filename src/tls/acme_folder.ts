@@ -26,6 +26,8 @@ export interface Attempts {
   readonly failures: number;
   /** No order before. */
   readonly notBefore: number;
+  /** The part of it that the authority itself asked for. */
+  readonly asked?: number;
   readonly last?: number;
   /** Why the last one failed. */
   readonly error?: string;
