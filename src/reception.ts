@@ -36,6 +36,8 @@ import type { Decision } from "./store/stories.ts";
 
 export interface ReceptionParts {
   readonly log: Log;
+  /** The Date of a message from outside that passed all checks. */
+  dated?(date: string): void;
   /** A message is on disk. */
   accepted(entry: Entry): void;
   /** The same, and waits: the reply when everybody refuses it at once, and then it is gone. */
@@ -157,7 +159,7 @@ function submitting(config: Config, people: PeopleCache, { hostFor }: Door): Rec
 }
 
 function intakeParts(config: Config, parts: DoorParts, sendsAs: IntakeParts["sendsAs"]): IntakeParts {
-  const { kv, people, log, accepted, firstAttempt, draft, sign, unsubscribing } = parts;
+  const { kv, people, log, accepted, firstAttempt, dated, draft, sign, unsubscribing } = parts;
   return {
     hostname: config.hostname,
     limits: { ...headerLimits(config), maxHops: config.limits.max_hops },
@@ -165,6 +167,7 @@ function intakeParts(config: Config, parts: DoorParts, sendsAs: IntakeParts["sen
     draft,
     accepted,
     firstAttempt,
+    ...(dated && { dated }),
     sign,
     sendsAs,
     addressesOf: (login) => people.addressesOf(login),

@@ -14,6 +14,7 @@ import type { Log } from "./log.ts";
 import { Presenting } from "./presenting.ts";
 import { defaultQueue, Queue, type QueueSettings } from "./queue/queue.ts";
 import { laneOf } from "./send/deliver.ts";
+import { clockHandler, ClockWitness } from "./status/clock_witness.ts";
 import { Control } from "./status/control.ts";
 import { Counters, type Gauges } from "./status/metrics.ts";
 import { openStatus, type StatusServer } from "./status/page.ts";
@@ -102,6 +103,7 @@ async function open(
     log,
   });
   opened(presenting, (presenting) => presenting.close());
+  const witness = new ClockWitness();
   let connections = 0;
   const parts: Omit<GenerationParts, "shownTo"> = {
     storage,
@@ -110,6 +112,7 @@ async function open(
     accepted: (entry) => queue.accepted(entry),
     firstAttempt: (entry) => queue.firstAttempt(entry, LIVE_PATIENCE),
     tell: (decision) => told(decision, stories, log),
+    dated: (date) => witness.saw(date),
   };
   const openNext = (config: Config): Promise<Generation> =>
     openGeneration(config, { ...parts, shownTo: Presenting.isPossible(config) ? presenting.shownTo : undefined });
@@ -127,7 +130,7 @@ async function open(
   const control = opened(
     await Control.open({
       store: first.store,
-      handlers: queueHandlers(queue).set("send", sendHandler({ submit })),
+      handlers: queueHandlers(queue).set("send", sendHandler({ submit })).set("clock", clockHandler(witness)),
       log,
       maxSize: first.limits.max_message_size,
     }),

@@ -9,7 +9,7 @@ import type { Envelope, RemoteReply, Source } from "../queue/entry.ts";
 import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import type { Hello, Transaction } from "../smtp/effect.ts";
-import { type Header, readHeader, withoutFields } from "../smtp/headers.ts";
+import { type Header, readHeader, valueOf, withoutFields } from "../smtp/headers.ts";
 import { because, type Reply, reply } from "../smtp/reply.ts";
 import { isSameAddress, tellingFields } from "./alias_sender.ts";
 import type { Caller } from "./caller.ts";
@@ -28,6 +28,8 @@ export interface IntakeParts extends VersionParts {
   readonly limits: VersionParts["limits"] & { readonly maxHops: number };
   readonly log: Log;
   draft(): Draft;
+  /** The Date of a message from outside that passed all checks. */
+  dated?(date: string): void;
   /** The message is on disk: it may be tried. */
   accepted(entry: Entry): void;
   /** The same, and waits for what becomes of it: the reply when everybody refuses it, and then it is gone. */
@@ -208,6 +210,8 @@ export class Intake {
       isForwarded: accepted.some(({ destinations }) => destinations.some(({ target }) => target.to === "remote")),
     });
     if (judged.refusal) return judged.refusal;
+    const date = header.fields.find(({ name }) => name === "date");
+    if (date !== undefined) this.#parts.dated?.(valueOf(start, date));
     const kept = withoutFields(start, judged.foreign);
     return {
       ...judged,
