@@ -1,17 +1,11 @@
-import { join } from "node:path";
-import { loadConfig } from "../config.ts";
-import { silent } from "../log.ts";
-import { SpoolLocked } from "../queue/failures.ts";
-import { defaultQueue, Queue } from "../queue/queue.ts";
 import type { QueueRow, RecipientRow, Selection } from "../queue/selection.ts";
-import { Spool } from "../queue/spool.ts";
 import { placeOf } from "../queue/target.ts";
-import { askServer, type Request } from "../status/control.ts";
-import { queueHandlers } from "../status/queue_requests.ts";
-import type { Command, Context, Given, Option } from "./arguments.ts";
+import { adopt } from "./adopt.ts";
+import type { Command, Given, Option } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.ts";
 import type { Column } from "./table.ts";
 import { formatJson, formatSides, formatTable, printable } from "./table.ts";
+import { withQueue } from "./with_queue.ts";
 
 const SELECTING: readonly Option[] = [
   { name: "from", value: "ADDRESS", explain: "messages of this sender; <> for bounces" },
@@ -122,7 +116,7 @@ export const queue: Command = {
   name: "queue",
   summary: "see and steer the messages in flight",
   examples: ["queue list"],
-  subcommands: [list, show, ...CHANGES.map(changing)],
+  subcommands: [list, show, ...CHANGES.map(changing), adopt],
 };
 
 /** Undefined when nothing was said. */
@@ -140,54 +134,6 @@ function selectionOf(args: Given, options: Given): Selection | undefined {
   };
   return Object.keys(selection).length === 0 ? undefined : selection;
 }
-
-type Ask = (request: Request) => Promise<unknown>;
-
-/** Asks the running server, or works on the journal in its place. Throws with a sentence when neither can be done. */
-async function withQueue<T>(context: Context, work: (ask: Ask) => Promise<T>): Promise<T> {
-  const { store } = await loadConfig(context.configFile);
-  const probe = await askServer(store, { do: "queue.stats" });
-  if (probe === "not running") return await withJournal(store, work);
-  return await work(async (request) => {
-    const answer = await askServer(store, request);
-    if (answer === "not running") throw new Error("The server stopped meanwhile. Say it again.");
-    if (!answer.ok) throw new Error(answer.error);
-    return answer.value;
-  });
-}
-
-async function withJournal<T>(store: string, work: (ask: Ask) => Promise<T>): Promise<T> {
-  const spool = await openSpool(join(store, "queue"));
-  try {
-    // Not started: it changes standings, and the next server acts on them.
-    const handlers = queueHandlers(
-      new Queue(defaultQueue, {
-        spool,
-        deliver: () => Promise.resolve([]),
-        laneOf: () => "",
-        makeBounce: () => Promise.resolve(undefined),
-        log: silent,
-      }),
-    );
-    return await work((request) => handlers.get(request.do)!(request, nothing()));
-  } finally {
-    await spool.close();
-  }
-}
-
-async function openSpool(folder: string): Promise<Spool> {
-  try {
-    return await Spool.open({ folder, log: silent });
-  } catch (error) {
-    if (!(error instanceof SpoolLocked)) throw error;
-    throw new Error(
-      `Another process works on the queue in "${folder}" but does not answer on its control socket: ` +
-        "a server that is starting or stopping, or another queue command. Try again in a moment.",
-    );
-  }
-}
-
-async function* nothing(): AsyncIterable<Uint8Array> {}
 
 interface Line {
   readonly row: QueueRow;

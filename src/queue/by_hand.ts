@@ -1,9 +1,11 @@
 /** What a person asks of the queue, and does to it: `maildemon queue`. */
+import { adopt, type Adopted, type Adoption } from "./adoption.ts";
 import type { Clock } from "./clock.ts";
 import type { Envelope, RemoteReply, Standing, Target } from "./entry.ts";
 import type { Flights } from "./flights.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Changes, Ledger, Stored } from "./ledger.ts";
+import type { Log } from "../log.ts";
 import { isMeant, type QueueRow, rowOf, selected, type Selection } from "./selection.ts";
 import type { Entry } from "./spool.ts";
 import { failed, isDone, released } from "./standing.ts";
@@ -15,6 +17,7 @@ export interface ByHandParts {
   readonly flights: Flights;
   readonly clock: Clock;
   readonly laneOf: (target: Target) => string;
+  readonly log: Log;
   /** Has whoever stops the queue wait for it. */
   readonly track: <T>(task: Promise<T>) => Promise<T>;
 }
@@ -87,6 +90,11 @@ export class ByHand {
       if (isDone(was) || this.#parts.flights.stage(id, recipient) === "running") return undefined;
       return failed(was, { recipient, reply: BY_HAND }, envelope, this.#parts.clock.now());
     });
+  }
+
+  /** Takes over the journal of another server. */
+  adopt(adoption: Adoption): Promise<Adopted> {
+    return this.#parts.track(adopt(adoption, this.#parts));
   }
 
   async #command(selection: Selection, next: Command): Promise<number> {

@@ -11,6 +11,8 @@ export interface DraftHome {
   readonly journal: Journal;
   /** Writes the record that makes the message one of the queue's. From its resolution on, the parts are the spool's. */
   keep(id: string, envelope: Envelope, start: Uint8Array, parts: readonly Place[]): Promise<Entry>;
+  /** Nothing more is written under this id. */
+  closed(id: string): void;
 }
 
 export class Draft {
@@ -95,6 +97,7 @@ export class Draft {
 
   #close(): void {
     this.#state = "closed";
+    this.#home.closed(this.id);
     for (const place of this.#parts) this.#home.journal.release(place);
     this.#parts = [];
     this.#rest = undefined;

@@ -97,6 +97,16 @@ export interface Standing {
   /** When it was last tried, and the answer to that. */
   readonly lastAttempt?: number;
   readonly reply?: RemoteReply;
+  /** Of one that is held because another server's journal has not let go of it yet. */
+  readonly adopting?: Adopting;
+}
+
+export interface Adopting {
+  /** The folder of that journal, and the id that the message has there. */
+  readonly from: string;
+  readonly id: string;
+  /** What it is as soon as it is ours alone. */
+  readonly standing: Standing;
 }
 
 /** What the other side, or we in its place, said to an attempt. Text is already one clean line of at most 500 characters. */

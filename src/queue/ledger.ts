@@ -17,7 +17,7 @@ import { isDone, isNews, isOwed, tellAt, told } from "./standing.ts";
 
 /** What the queue needs of the spool. */
 export type Stored =
-  & Pick<Spool, "size" | "entries" | "entry" | "content" | "record" | "remove" | "setAsideNow">
+  & Pick<Spool, "size" | "entries" | "entry" | "content" | "record" | "remove" | "setAsideNow" | "adopt">
   & { draft(): Pick<Draft, "write" | "start" | "commit"> };
 
 export interface Bounce {

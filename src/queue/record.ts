@@ -23,7 +23,8 @@ export type Kind = typeof KINDS[number];
 export const MARK_LENGTH = 8;
 export const HEADER_LENGTH = 40;
 export const ID_LENGTH = 12;
-const VERSION = 1;
+/** Of records: what a later program writes differently gets a higher one, and an earlier program leaves it alone. */
+export const JOURNAL_VERSION = 1;
 const HEAD_CHECK = 36;
 
 export interface JournalRecord {
@@ -65,7 +66,7 @@ export function encodeRecord(
   const { kind, id, meta, body, bodyCheck } = record;
   const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
   bytes.set(mark, at);
-  target.setUint8(at + 8, VERSION);
+  target.setUint8(at + 8, JOURNAL_VERSION);
   target.setUint8(at + 9, KINDS.indexOf(kind));
   target.setUint16(at + 10, 0);
   for (let i = 0; i < ID_LENGTH; i++) target.setUint8(at + 12 + i, id.charCodeAt(i));
@@ -102,5 +103,5 @@ export function isSound(header: Uint8Array, meta: Uint8Array): boolean {
 
 /** False for a sound header that only a later version of this program can read. */
 export function isKnownVersion(header: Uint8Array): boolean {
-  return header[8] === VERSION;
+  return header[8] === JOURNAL_VERSION;
 }

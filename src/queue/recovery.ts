@@ -152,7 +152,7 @@ async function saveDamage(folder: string, segment: Segment, { from, to }: Gap, l
 }
 
 /** What the records read so far add up to. */
-class Index {
+export class Index {
   readonly #messages = new Map<string, KeptMessage>();
   readonly #drafts = new Map<string, Part[]>();
   readonly #unreadable = new Map<string, string>();

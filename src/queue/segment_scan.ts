@@ -119,7 +119,8 @@ function headAt(window: Window, at: number, end: number, segment: Segment): Head
   return head;
 }
 
-function checkBody(fd: number, from: number, length: number): number {
+/** CRC-32 of so many bytes. */
+export function checkBody(fd: number, from: number, length: number): number {
   const buffer = new Uint8Array(Math.min(length, STRIDE));
   let sum = checksum(NOTHING);
   for (let done = 0; done < length;) {

@@ -7,6 +7,8 @@
  * | queued   | `message`, or `part`… `sealed`    | `commit` appends `message` or `sealed`; synced: that is 250   |
  * | tried    | the same, then `outcome`…         | `record` appends an `outcome`; synced                         |
  * | gone     | the same, then `gone`             | `remove` appends `gone`; synced                               |
+ * | adopted  | as queued, under the id that it   | `adopt` does what `write` and `commit` do, with the standings |
+ * |          | had in another journal            | that it is given; what follows from it, adoption.ts says      |
  * | copied   | those of before, then those of    | compaction appends what the message is now; synced; then the  |
  * |          | queued again, newest standings    | segment with the first is deleted                             |
  * | damaged  | the same, then `gone`             | `setAsideNow` writes to `damaged/`, then appends `gone`       |
@@ -23,7 +25,15 @@ import type { Content, Envelope, Standing } from "./entry.ts";
 import { Damaged, reasonOf, SpoolLocked, StoreFailed } from "./failures.ts";
 import { lockFolder } from "./folder.ts";
 import { Journal, type JournalSettings } from "./journal.ts";
-import { type Entry, goneRecord, type KeptMessage, messageRecord, outcomeRecord, withOutcome } from "./kept_message.ts";
+import {
+  type Entry,
+  goneRecord,
+  type KeptMessage,
+  type KeptMeta,
+  messageRecord,
+  outcomeRecord,
+  withOutcome,
+} from "./kept_message.ts";
 import { messageIds, type NextId } from "./message_id.ts";
 import type { JournalRecord } from "./record.ts";
 import { recover, type Recovered } from "./recovery.ts";
@@ -48,6 +58,9 @@ export class Spool {
   readonly #nextId: NextId;
   /** The last outcome or going of a message that is under way; it never rejects here. */
   readonly #settling = new Map<KeptMessage, Promise<void>>();
+  /** Ids of drafts that are open. */
+  readonly #drafts = new Set<string>();
+  #isOrdered = true;
   #setAside: number;
 
   /**
@@ -98,6 +111,7 @@ export class Spool {
 
   /** In order of age. */
   entries(): IterableIterator<Entry> {
+    if (!this.#isOrdered) this.#order();
     return this.#messages.values();
   }
 
@@ -106,7 +120,24 @@ export class Spool {
   }
 
   draft(): Draft {
-    return new Draft(this.#nextId(), { journal: this.#journal, keep: (...kept) => this.#keep(...kept) });
+    return this.#draft(this.#nextId());
+  }
+
+  /**
+   * Stores a message of another spool as it stands there: under its id when that one is free, else under a new one.
+   * Resolves when it is on disk. Rejects with StoreFailed, and with Damaged when the content is; then nothing was stored.
+   */
+  async adopt({ id, envelope, standings }: KeptMeta & { readonly id: string }, content: Content): Promise<Entry> {
+    const fresh = this.#nextId();
+    // An id in the future would be given once more when its time has come.
+    const isFree = id < fresh && !this.#messages.has(id) && !this.#drafts.has(id);
+    const draft = this.#draft(isFree ? id : fresh, standings);
+    try {
+      for await (const piece of content.pieces()) await draft.write(piece);
+      return await draft.commit(envelope, draft.start);
+    } finally {
+      draft.discard();
+    }
   }
 
   /** The bytes of a message. Reading throws Damaged when they are not those that were stored. */
@@ -160,17 +191,40 @@ export class Spool {
     this.#lock[Symbol.dispose]();
   }
 
-  async #keep(id: string, envelope: Envelope, start: Uint8Array, parts: readonly Place[]): Promise<Entry> {
+  /** `adopted`: its standings, when it comes from another spool. */
+  #draft(id: string, adopted?: readonly Standing[]): Draft {
+    this.#drafts.add(id);
+    return new Draft(id, {
+      journal: this.#journal,
+      keep: (id, envelope, start, parts) => this.#keep({ id, envelope, adopted }, start, parts),
+      closed: (id) => this.#drafts.delete(id),
+    });
+  }
+
+  async #keep(
+    { id, envelope, adopted }: { id: string; envelope: Envelope; adopted: readonly Standing[] | undefined },
+    start: Uint8Array,
+    parts: readonly Place[],
+  ): Promise<Entry> {
     const fresh: Standing = { state: "waiting", attempts: 0, due: this.#now() };
-    const standings = envelope.recipients.map(() => fresh);
+    const standings = adopted ?? envelope.recipients.map(() => fresh);
     const places = [
       await this.#journal.append(messageRecord(id, { envelope, standings }, parts.length, start), true),
       ...parts,
     ];
     const size = places.reduce((sum, { body }) => sum + body, 0);
-    const message: KeptMessage = { id, envelope, standings, size, recovered: false, places };
+    const message: KeptMessage = { id, envelope, standings, size, recovered: adopted !== undefined, places };
     this.#messages.set(id, message);
+    // Others may be younger.
+    if (adopted !== undefined) this.#isOrdered = false;
     return message;
+  }
+
+  #order(): void {
+    const byAge = [...this.#messages].sort(([one], [other]) => one < other ? -1 : 1);
+    this.#messages.clear();
+    for (const [id, message] of byAge) this.#messages.set(id, message);
+    this.#isOrdered = true;
   }
 
   /** Appends what changes a message and then changes it. Meanwhile no copy of it is made: what would that have to say? */

@@ -8,7 +8,7 @@
  *
  * While it waits, `warning` is absent, then when its sender is to be told that it is late, then 0: told.
  */
-import type { Envelope, Notify, Outcome, RemoteReply, Standing } from "./entry.ts";
+import type { Adopting, Envelope, Notify, Outcome, RemoteReply, Standing } from "./entry.ts";
 import { isTooOld, type RetrySettings, waitBeforeRetry } from "./retry.ts";
 
 export interface Patience {
@@ -114,8 +114,32 @@ export function afterProbe(
   return warning === undefined ? undefined : { ...was, warning, lastAttempt: times.now, reply };
 }
 
+/** One that another server has yet: nothing is sent and nobody is told. Undefined when there is nothing left to do. */
+export function arriving(standing: Standing, from: Omit<Adopting, "standing">): Standing | undefined {
+  if (isDone(standing) && !isOwed(standing)) return undefined;
+  const { attempts, lastAttempt, reply } = standing;
+  return {
+    state: "held",
+    attempts,
+    due: 0,
+    ...(lastAttempt !== undefined && { lastAttempt }),
+    ...(reply && { reply }),
+    adopting: { ...from, standing },
+  };
+}
+
+/** One that is being adopted, and from where; undefined when it is ours, or when somebody here gave it up meanwhile. */
+export function adoptionOf({ state, adopting }: Standing): Adopting | undefined {
+  return state === "held" ? adopting : undefined;
+}
+
 /** One that was held and may go. Whether it is late is decided by what its next attempt brings. */
-export function released({ warning, ...was }: Standing, now: number): Standing {
+export function released({ warning, adopting, ...was }: Standing, now: number): Standing {
+  // Somebody has decided that the other server will never send it.
+  if (adopting !== undefined) {
+    const { standing } = adopting;
+    return isDone(standing) ? standing : released(standing, now);
+  }
   return { ...was, state: "waiting", due: now, ...(warning === 0 && { warning }) };
 }
 

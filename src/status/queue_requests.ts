@@ -1,4 +1,5 @@
 /** The queue commands as requests: the running server answers them, and so does a command while no server runs. */
+import type { Adoption } from "../queue/adoption.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Selection } from "../queue/selection.ts";
 import type { Handler, Request } from "./control.ts";
@@ -10,6 +11,7 @@ export function queueHandlers(queue: Queue): Map<string, Handler> {
     ["queue.count", (request) => Promise.resolve(queue.byHand.count(selectionOf(request)))],
     ["queue.show", ({ id }) => Promise.resolve(queue.byHand.show(String(id)) ?? null)],
     ["queue.stats", () => Promise.resolve(queue.stats())],
+    ["queue.adopt", (request) => queue.byHand.adopt(adoptionOf(request))],
     ...changing.map((
       verb,
     ): [string, Handler] => [`queue.${verb}`, (request) => queue.byHand[verb](selectionOf(request))]),
@@ -27,6 +29,13 @@ function selectionOf({ selection }: Request): Selection {
     else throw new Error(`The request selects by ${JSON.stringify(key)}, which this server does not know.`);
   }
   return meant;
+}
+
+function adoptionOf({ folder, from, to }: Request): Adoption {
+  if (typeof folder !== "string" || folder === "") throw new Error("The request names no folder.");
+  if (from === undefined && to === undefined) return { folder };
+  if (typeof from !== "string" || typeof to !== "string") throw new Error("The request names half of a move.");
+  return { folder, moved: { from, to } };
 }
 
 function limitOf({ limit }: Request): number | undefined {

@@ -38,6 +38,8 @@ class Stopped {
       prompt: {
         password: () => Promise.reject(new Error("not asked for")),
         confirm: (question) => (error += question, Promise.resolve(false)),
+        ask: () => Promise.reject(new Error("not asked for")),
+        piped: () => Promise.reject(new Error("not asked for")),
       },
     });
     return { code, out, error };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { commit, KEY, openKv, SCHEMA, StoreTooNew } from "../../src/store/kv.ts";
+import { commit, KEY, migrate, type Migration, openKv, SCHEMA, StoreTooNew } from "../../src/store/kv.ts";
 import { secret } from "../../src/store/secrets.ts";
 import { otherProcess, withStore } from "./temporary_store.ts";
 
@@ -48,5 +48,32 @@ Deno.test("commit gives the versionstamp of what it wrote, and none when a check
     assert.equal(await commit(kv.atomic().check(before).set(["x"], 2)), undefined);
     const after = await kv.get(["x"]);
     assert.deepEqual([after.value, after.versionstamp], [1, stamp]);
+  });
+});
+
+Deno.test("steps between schemas are taken once each, in order, in one commit with their number", async () => {
+  await withStore(async ({ kv }) => {
+    await commit(kv.atomic().set(["old", "ann"], "a").set(["old", "bob"], "b"));
+    const taken: number[] = [];
+    const first: Migration = () => Promise.reject(new Error("it was taken when the store was made"));
+    const moves: Migration = async (kv, change) => {
+      taken.push(2);
+      for await (const { key, value } of kv.list({ prefix: ["old"] })) change.delete(key).set(["new", key[1]!], value);
+    };
+    const fails: Migration = (_, change) => {
+      taken.push(3);
+      change.set(["new", "ann"], "lost");
+      return Promise.reject(new Error("made up"));
+    };
+    await assert.rejects(migrate(kv, "x", [first, moves, fails]), /made up/);
+    assert.equal((await kv.get(KEY.schema)).value, 2);
+    assert.deepEqual([(await kv.get(["old", "ann"])).value, (await kv.get(["new", "ann"])).value], [null, "a"]);
+    const works: Migration = (_, change) => (taken.push(4), change.set(["new", "eve"], "e"), Promise.resolve());
+    await Promise.all([1, 2, 3].map(() => migrate(kv, "x", [first, moves, works])));
+    assert.equal((await kv.get(KEY.schema)).value, 3);
+    assert.equal((await kv.get(["new", "eve"])).value, "e");
+    assert.deepEqual(taken.slice(0, 2), [2, 3]);
+    await migrate(kv, "x", [first, moves, works]);
+    await assert.rejects(migrate(kv, "x", [first, moves]), StoreTooNew);
   });
 });

@@ -60,6 +60,10 @@ export class MemorySpool implements Stored {
     this.#entries.delete(id);
   }
 
+  adopt(): Promise<Entry> {
+    return Promise.reject(new Error("what adopts messages is tested with spools on disk"));
+  }
+
   draft(): ReturnType<Stored["draft"]> {
     let message = new Uint8Array();
     return {

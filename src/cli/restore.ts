@@ -1,0 +1,212 @@
+import { basename, dirname, join, resolve } from "node:path";
+import { type Manifest } from "../backup/manifest.ts";
+import { sync, syncAll, unpack } from "../backup/unpack.ts";
+import { loadConfig, parseConfig } from "../config.ts";
+import { silent } from "../log.ts";
+import { JOURNAL_VERSION } from "../queue/record.ts";
+import { Spool } from "../queue/spool.ts";
+import { SCHEMA } from "../store/kv.ts";
+import { Refused } from "../store/people.ts";
+import type { Command, Context } from "./arguments.ts";
+import { DONE } from "./arguments.ts";
+import { openProgress, sizeText } from "./progress.ts";
+import { printable } from "./table.ts";
+import { idleQueue } from "./with_queue.ts";
+
+export const restore: Command = {
+  name: "restore",
+  summary: "put a backup into an empty store",
+  examples: [
+    "restore /media/disk/maildemon.tar.gz",
+    "restore maildemon.tar.gz --config-dir /etc/maildemon --store /var/lib/maildemon",
+  ],
+  arguments: [{ name: "file", explain: "what backup made; - for standard input" }],
+  options: [
+    { name: "store", value: "DIR", explain: "where the store goes: missing or empty (default: `store` of the config)" },
+    {
+      name: "config-dir",
+      value: "DIR",
+      explain: "where the configuration and its keys go; nothing there is overwritten (default: they stay in the file)",
+    },
+  ],
+  async run(args, options, context) {
+    const file = args.text("file"), configDir = options.maybe("config-dir");
+    const store = resolve(options.maybe("store") ?? await storeOf(context.configFile));
+    await demandEmpty(store);
+    const draft = `${store}.restoring`;
+    await makeDraft(draft);
+    try {
+      const { manifest, files, bytes } = await read(file, draft, configDir === undefined);
+      if (manifest.store !== store) await moveQueue(draft, manifest.store, store);
+      await syncAll(draft);
+      const config = configDir === undefined ? undefined : await placeConfig(join(draft, "config"), resolve(configDir));
+      await intoPlace(draft, store, config ?? []);
+      context.out(
+        `Restored ${files} files, ${sizeText(bytes)}, taken ${manifest.taken} from ${printable(manifest.hostname)}.`,
+      );
+      say(context, { file, store, manifest, configDir });
+    } catch (error) {
+      await Deno.remove(draft, { recursive: true }).catch(() => {});
+      throw error;
+    }
+    return DONE;
+  },
+};
+
+async function read(file: string, draft: string, withoutConfig: boolean) {
+  using progress = openProgress();
+  let done = 0;
+  try {
+    const archive = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
+    return await unpack(archive, {
+      folder: draft,
+      known: { schema: SCHEMA, journal: JOURNAL_VERSION },
+      ...withoutConfig && { leaveOut: "config" },
+      tell: (bytes) => progress.say(`${sizeText(done += bytes)} read`),
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const why = /No space left/i.test(reason) ? "The disk is full: make room, or name another --store" : reason;
+    throw new Error(`Cannot restore ${printable(file)}: ${why.replace(/\.$/, "")}. Nothing was changed.`);
+  }
+}
+
+/** The queue names Maildirs by their paths. What goes into those of the old store goes into those of this one. */
+async function moveQueue(draft: string, from: string, to: string): Promise<void> {
+  const folder = join(draft, "queue"), old = join(draft, "queue-of-the-old-store");
+  const isThere = await Deno.rename(folder, old).then(() => true, () => false);
+  if (!isThere) return;
+  const spool = await Spool.open({ folder, log: silent });
+  try {
+    await idleQueue(spool).byHand.adopt({ folder: old, moved: { from, to } });
+  } finally {
+    await spool.close();
+  }
+  await Deno.rename(join(old, "damaged"), join(folder, "damaged")).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  await Deno.remove(old, { recursive: true });
+}
+
+/** The files that were made. None of them existed. */
+async function placeConfig(from: string, folder: string): Promise<string[]> {
+  const made: string[] = [];
+  try {
+    for (const name of await namesBelow(from, "")) {
+      const path = join(folder, name);
+      await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      const { mode } = await Deno.stat(join(from, name));
+      using file = await Deno.open(path, { write: true, createNew: true, mode: (mode ?? 0o600) & 0o777 });
+      made.push(path);
+      const bytes = await Deno.readFile(join(from, name));
+      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+      await file.sync();
+    }
+    await Deno.remove(from, { recursive: true });
+    return made;
+  } catch (error) {
+    await removeAll(made);
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    throw new Refused(
+      `A file of the configuration exists in ${folder} already, and none is overwritten. Nothing was changed.`,
+    );
+  }
+}
+
+async function intoPlace(draft: string, store: string, made: readonly string[]): Promise<void> {
+  try {
+    // In one step, over the empty folder that may be there.
+    await Deno.rename(draft, store);
+  } catch (error) {
+    await removeAll(made);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `Cannot put the store into place as ${store}: ${reason}. Give --store another folder, or remove that one if it is empty.`,
+    );
+  }
+  await sync(dirname(store));
+}
+
+function say(
+  { note }: Context,
+  { file, store, manifest, configDir }: {
+    file: string;
+    store: string;
+    manifest: Manifest;
+    configDir: string | undefined;
+  },
+): void {
+  const { kv, mail, elsewhere } = manifest;
+  if (!mail) note("The backup was made with --no-mail: the Maildirs are empty.");
+  if (kv !== undefined) note(`Users, aliases and hosts are not in it: they are at ${printable(kv)}, as before.`);
+  if (configDir === undefined) {
+    note(`The configuration and its keys are in the backup as well: tar xzf ${printable(file)} config`);
+  } else {
+    note(`The configuration is ${printable(join(configDir, "config.toml"))}. Its "store" must be ${store}.`);
+    for (const [name, path] of Object.entries(elsewhere)) {
+      note(
+        `${printable(path)} lies in ${
+          printable(join(configDir, name.replace(/^config\//, "")))
+        }: put it back where it was.`,
+      );
+    }
+  }
+  if (Deno.build.os !== "windows" && Deno.uid() === 0) {
+    note(`It belongs to root. A service with StateDirectory= takes it over at its start; else: chown -R USER ${store}`);
+  }
+}
+
+/** A config whose keys are still missing says where its store is, too. */
+async function storeOf(configFile: string): Promise<string> {
+  const text = await Deno.readTextFile(configFile).catch(() => undefined);
+  if (text === undefined) {
+    throw new Refused(
+      `There is no configuration ${printable(configFile)} that says where the store is: give --store DIR.`,
+    );
+  }
+  const parsed = parseConfig(text, configFile);
+  return "config" in parsed ? parsed.config.store : (await loadConfig(configFile)).store;
+}
+
+async function demandEmpty(store: string): Promise<void> {
+  try {
+    for await (const { name } of Deno.readDir(store)) {
+      throw new Refused(
+        `${printable(store)} is not empty, it has ${printable(name)} in it: a backup is only put into an empty store.`,
+      );
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) throw new Refused(`${printable(store)} is not a folder.`);
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function makeDraft(draft: string): Promise<void> {
+  try {
+    await Deno.mkdir(draft, { mode: 0o700 });
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) {
+      throw new Refused(
+        `${printable(draft)} is there from a restore that was broken off, or is under way: remove it first.`,
+      );
+    }
+    if (error instanceof Deno.errors.NotFound) {
+      throw new Refused(`There is no folder ${printable(dirname(draft))} for the store.`);
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot make the folder ${printable(basename(draft))} beside the store: ${reason}.`);
+  }
+}
+
+async function namesBelow(folder: string, below: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name, isDirectory } of Deno.readDir(join(folder, below))) {
+    if (isDirectory) names.push(...await namesBelow(folder, join(below, name)));
+    else names.push(join(below, name));
+  }
+  return names.sort();
+}
+
+async function removeAll(paths: readonly string[]): Promise<void> {
+  for (const path of paths) await Deno.remove(path).catch(() => {});
+}
