@@ -11,7 +11,6 @@ import { TRUSTING } from "./accept/scrutiny.ts";
 import type { ShownTo } from "./accept/stream.ts";
 import type { Config } from "./config.ts";
 import { openDns, openInspection } from "./inspection.ts";
-import type { Log } from "./log.ts";
 import { bounceMaker } from "./queue/bounce.ts";
 import type { Deliver } from "./queue/entry.ts";
 import type { QueueParts } from "./queue/queue.ts";
@@ -51,7 +50,13 @@ export interface Generation {
 export async function openGeneration(config: Config, parts: GenerationParts): Promise<Generation> {
   const { storage, log } = parts, closers: (() => void | Promise<void>)[] = [];
   const close = async () => {
-    for (const one of closers.splice(0).toReversed()) await one();
+    for (const one of closers.splice(0).toReversed()) {
+      try {
+        await one();
+      } catch (error) {
+        log("error", "close-failed", { error: error instanceof Error ? error.message : String(error) });
+      }
+    }
   };
   try {
     const reception = await openReception(config, storage, parts);
@@ -64,7 +69,7 @@ export async function openGeneration(config: Config, parts: GenerationParts): Pr
     closers.push(() => within(QUIT_PATIENCE, delivery.close()));
     const { page, run } = reception.unsubscribing;
     let webhook: { close(): Promise<void> } | undefined;
-    const end = async () => await webhook?.close();
+    const end = async () => void await Promise.all([webhook?.close(), inspection.end()]);
     closers.push(end);
     return {
       config,

@@ -12,8 +12,9 @@ import { openStories } from "./inspection.ts";
 import { Listening } from "./listening.ts";
 import type { Log } from "./log.ts";
 import { Presenting } from "./presenting.ts";
-import { defaultQueue, Queue, type QueueSettings } from "./queue/queue.ts";
+import { Queue } from "./queue/queue.ts";
 import { laneOf } from "./send/deliver.ts";
+import { queueSettings } from "./sending.ts";
 import { clockHandler, ClockWitness } from "./status/clock_witness.ts";
 import { Control } from "./status/control.ts";
 import { Counters, type Gauges } from "./status/metrics.ts";
@@ -33,15 +34,18 @@ const PAGE_PATIENCE = 1_000;
 /** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
 const LIVE_PATIENCE = 45_000;
 
+/** To a reload that is under way. */
+const STOPPING = "The server stops; the next start reads the configuration anew.";
+
 export interface Running {
   listeners(): readonly { readonly kind: string; readonly host: string; readonly port: number }[];
   /** Port of the status page; undefined when it is off. */
   statusPort(): number | undefined;
   /**
-   * Takes over another version of the configuration, in one step and without ending a session. Rejects with a sentence
-   * when it cannot be used; then nothing has changed.
+   * Takes over another version of the configuration, in one step and without ending a session, and resolves with it.
+   * Rejects with a sentence when it cannot be read or used; then nothing has changed. One at a time.
    */
-  reload(config: Config): Promise<void>;
+  reload(load: () => Promise<Config>): Promise<Config>;
   /** Shows these certificates from the next handshake on. Throws when one cannot be used, and goes on with the others. */
   renew(certificates: Config["certificates"]): void;
   /** Settles when all is on disk and every file and socket is closed, after about 20 seconds at the latest. */
@@ -130,7 +134,8 @@ async function open(
   const control = opened(
     await Control.open({
       store: first.store,
-      handlers: queueHandlers(queue).set("send", sendHandler({ submit })).set("clock", clockHandler(witness)),
+      handlers: queueHandlers(queue).set("send", sendHandler({ submit })).set("clock", clockHandler(witness))
+        .set("version", () => Promise.resolve({ version: VERSION })),
       log,
       maxSize: first.limits.max_message_size,
     }),
@@ -181,16 +186,21 @@ async function open(
   queue.start();
   listeners.use();
 
+  let isStopping = false;
+  opened(undefined, () => void (isStopping = true));
   const reload = async (next: Config) => {
     const before = inForce.now.config;
     demandUnchanged(before, next);
     // Whatever can fail comes first. Nobody notices it, and it is undone.
-    const shown = await presenting.prepare(next), listeners = listening.prepare(next.listeners);
+    const shown = await presenting.prepare(next);
+    if (isStopping) throw new Error(STOPPING);
+    const listeners = listening.prepare(next.listeners);
     const pageMoves = JSON.stringify(next.status.listen) !== JSON.stringify(before.status.listen);
     let nextPage = page, generation: Generation;
     try {
       if (pageMoves) nextPage = openPage(next);
       generation = await openNext(next);
+      if (isStopping) throw await generation.close().then(() => new Error(STOPPING));
     } catch (error) {
       if (nextPage !== page) void closePage(nextPage);
       listeners.cancel();
@@ -213,10 +223,12 @@ async function open(
     listeners: () => listening.addresses,
     statusPort: () => page?.port,
     renew: (certificates) => presenting.renew(certificates),
-    async reload(next) {
+    async reload(load) {
       try {
+        const next = await load();
         await reload(next);
         reloadRefused = 0;
+        return next;
       } catch (error) {
         reloadRefused = 1;
         throw error;
@@ -263,27 +275,6 @@ function doorOf({ limits }: Config): ConstructorParameters<typeof Guests>[0] {
 
 function tokenOf({ status, secrets }: Config): string | undefined {
   return status.token_file === undefined ? undefined : secrets.get(status.token_file);
-}
-
-function queueSettings({ outbound }: Config): QueueSettings {
-  return {
-    ...defaultQueue,
-    retry: {
-      ...defaultQueue.retry,
-      intervals: outbound.retry,
-      giveUpAfter: outbound.give_up_after,
-      leastAttempts: outbound.min_attempts,
-    },
-    warnAfter: outbound.warn_after,
-    lanes: {
-      ...defaultQueue.lanes,
-      concurrency: outbound.concurrency,
-      concurrencyPerDomain: outbound.concurrency_per_domain,
-      // A place that cannot be reached is left alone as long as a message that was deferred.
-      restFirst: Math.min(defaultQueue.lanes.restFirst, ...outbound.retry),
-      restLongest: Math.min(defaultQueue.lanes.restLongest, Math.max(...outbound.retry)),
-    },
-  };
 }
 
 function messageOf(error: unknown): string {

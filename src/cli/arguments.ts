@@ -35,7 +35,7 @@ export interface Argument {
 }
 
 export interface Option {
-  /** Without the dashes. Must not begin with `no-`. */
+  /** Without the dashes. */
   readonly name: string;
   readonly explain: string;
   /** What follows it, in capitals: `ADDRESS`. Absent: it is a flag. */
@@ -98,6 +98,9 @@ export interface Context {
   /** Whether `out` may be coloured. */
   readonly colour: boolean;
   readonly prompt: Prompt;
+  readonly program: Program;
+  /** Prints what --help prints behind these names; none of them: that of the program. */
+  readonly help: (names: readonly string[]) => Promise<number>;
 }
 
 /** Thrown by a command when what was typed makes no sense: exit code 2. */
@@ -157,9 +160,11 @@ function build(program: Program, surroundings: Surroundings, exit: (code: number
     note: (text) => error(`${text}\n`),
     colour: surroundings.colour,
     prompt: surroundings.prompt,
+    program,
+    help: (names) => run(program, [...names, "--help"], surroundings),
   });
-  // Before any subcommand is made: they take over these settings.
-  root.exitOverride().configureOutput({
+  // Before any subcommand is made: they take over these settings. The command `help` is one of our own (help.ts).
+  root.helpCommand(false).exitOverride().configureOutput({
     writeOut: out,
     // It quotes what was typed: without control characters, and without what stands behind an unknown `--password=`.
     writeErr: (text) => error(printableLines(text.replace(/^error: /, "").replace(UNKNOWN_WITH_VALUE, "$1'"))),

@@ -156,9 +156,9 @@ function planned(options: Given): { type: DkimKeyType; selector: string }[] {
   if (selector !== undefined && !/^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$/i.test(selector)) {
     throw new WrongUsage("--selector must be letters, digits and hyphens, like s2026a.");
   }
-  const date = new Date().toISOString().slice(0, 10).replaceAll("-", "");
-  const rsa = { type: "rsa", selector: selector ?? `s${date}` } as const;
-  const ed25519 = { type: "ed25519", selector: selector ?? `e${date}` } as const;
+  const dated = datedSelectors();
+  const rsa = { type: "rsa", selector: selector ?? dated.rsa } as const;
+  const ed25519 = { type: "ed25519", selector: selector ?? dated.ed25519 } as const;
   switch (type) {
     case "both":
       return [rsa, { ...ed25519, selector: selector === undefined ? ed25519.selector : `${selector}-ed` }];
@@ -167,6 +167,12 @@ function planned(options: Given): { type: DkimKeyType; selector: string }[] {
     default:
       return [rsa];
   }
+}
+
+/** By the day on which keys are made, so that later ones can stand beside them. */
+export function datedSelectors(): Readonly<Record<DkimKeyType, string>> {
+  const date = new Date().toISOString().slice(0, 10).replaceAll("-", "");
+  return { rsa: `s${date}`, ed25519: `e${date}` };
 }
 
 async function demandAbsent(file: string): Promise<void> {

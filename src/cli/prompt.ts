@@ -10,6 +10,13 @@ export interface Prompt {
   password(question: string, kind: "new" | "known"): Promise<string>;
   /** True for yes. Without a terminal nobody can be asked: throws Refused that names `--yes`. */
   confirm(question: string): Promise<boolean>;
+  /** What is typed, or `proposal` when it is nothing. Without a terminal likewise. */
+  ask(question: string, proposal: string): Promise<string>;
+  /**
+   * One line that is piped into us. Undefined at a terminal, at the end of the pipe, and when nothing has come within
+   * ten seconds: of a script that does not care, standard input may be anything.
+   */
+  piped(what: string): Promise<string | undefined>;
 }
 
 /** What a prompt needs of standard input; Deno.stdin has it. */
@@ -20,6 +27,8 @@ export interface Keyboard {
 }
 
 const MAX_LINE = 4096;
+/** Milliseconds. */
+const PIPE_PATIENCE = 10_000;
 const INTERRUPT = 0x03, END = 0x04, BELL_BACK = 0x08, CLEAR = 0x15, DELETE = 0x7f, CR = 0x0d, LF = 0x0a;
 
 /** No deadline here: a person may think as long as they like, and a pipe ends. */
@@ -27,9 +36,10 @@ export function openPrompt(keyboard: Keyboard, say: (text: string) => void): Pro
   const bytes = new Bytes(keyboard);
 
   async function hidden(question: string): Promise<string> {
-    say(question);
+    // The echo first: whoever answers as soon as the question is there would see it.
     keyboard.setRaw(true);
     try {
+      say(question);
       return await typed(bytes);
     } finally {
       keyboard.setRaw(false);
@@ -51,6 +61,23 @@ export function openPrompt(keyboard: Keyboard, say: (text: string) => void): Pro
       say(`${question} [y/N] `);
       return /^y(es)?$/i.test((await line(bytes, "an answer")).trim());
     },
+    async ask(question, proposal) {
+      if (!keyboard.isTerminal()) {
+        throw new Refused("Nobody can be asked without a terminal: say --yes to take what is proposed.");
+      }
+      say(`${question} [${proposal}] `);
+      return (await line(bytes, "an answer")).trim() || proposal;
+    },
+    async piped(what) {
+      if (keyboard.isTerminal()) return undefined;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<undefined>((done) => timer = setTimeout(done, PIPE_PATIENCE, undefined));
+      try {
+        return await Promise.race([late, bytes.ended().then((ended) => ended ? undefined : line(bytes, what))]);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
   };
 }
 
@@ -63,13 +90,18 @@ class Bytes {
     this.#keyboard = keyboard;
   }
 
-  async next(): Promise<number | undefined> {
+  async ended(): Promise<boolean> {
     while (this.#have.length === 0) {
       const buffer = new Uint8Array(1024);
       const count = await this.#keyboard.read(buffer);
-      if (count === null) return undefined;
+      if (count === null) return true;
       this.#have = buffer.subarray(0, count);
     }
+    return false;
+  }
+
+  async next(): Promise<number | undefined> {
+    if (await this.ended()) return undefined;
     const [byte] = this.#have;
     this.#have = this.#have.subarray(1);
     return byte;

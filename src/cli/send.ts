@@ -1,10 +1,12 @@
-import { loadConfig } from "../config.ts";
+import type { Submission } from "../accept/submit.ts";
+import { type Config, loadConfig } from "../config.ts";
 import { silent } from "../log.ts";
 import { openStories } from "../inspection.ts";
 import { openReception } from "../reception.ts";
 import { askServer } from "../status/control.ts";
 import { openStorage } from "../storage.ts";
 import { type Command, DONE, FAILED } from "./arguments.ts";
+import { asOwner } from "./store_owner.ts";
 
 export const send: Command = {
   name: "send",
@@ -32,20 +34,7 @@ export const send: Command = {
     );
     if (answer === "not running") {
       // Into the journal itself: the server finds it when it starts.
-      const stories = openStories(config, silent), storage = await openStorage(config, silent);
-      try {
-        const reception = await openReception(config, storage, {
-          log: silent,
-          accepted: () => {},
-          firstAttempt: () => Promise.resolve(undefined),
-          tell: (decision) => stories.decision(decision),
-        });
-        out((await reception.submit({ message, ...request })).lines.join(" "));
-        reception.close();
-      } finally {
-        await storage.close();
-        await stories.close();
-      }
+      out(await asOwner(config.store, () => submitHere(config, { message, ...request })));
       return DONE;
     }
     if (answer.ok) out(String(answer.value));
@@ -53,3 +42,22 @@ export const send: Command = {
     return answer.ok ? DONE : FAILED;
   },
 };
+
+/** The text of the reply. Rejects with NotSent. */
+async function submitHere(config: Config, submission: Submission): Promise<string> {
+  const stories = openStories(config, silent), storage = await openStorage(config, silent);
+  try {
+    const reception = await openReception(config, storage, {
+      log: silent,
+      accepted: () => {},
+      firstAttempt: () => Promise.resolve(undefined),
+      tell: (decision) => stories.decision(decision),
+    });
+    const { lines } = await reception.submit(submission);
+    reception.close();
+    return lines.join(" ");
+  } finally {
+    await storage.close();
+    await stories.close();
+  }
+}

@@ -1,12 +1,16 @@
 import { loadConfig } from "../config.ts";
+import { within } from "../generation.ts";
 import { type Log, openLog } from "../log.ts";
-import { Reloading } from "../reloading.ts";
+import { Reloading, stampsOf } from "../reloading.ts";
 import { openServer } from "../server.ts";
 import type { Command } from "./arguments.ts";
 import { DONE, FAILED } from "./arguments.ts";
+import { demandOwnStore } from "./store_owner.ts";
 
 /** What does not stop by itself is cut off, milliseconds. */
 const STOP_WITHIN = 20_000;
+/** For a reload that is under way when the server is to stop, milliseconds. */
+const RELOAD_PATIENCE = 500;
 
 export const serve: Command = {
   name: "serve",
@@ -15,25 +19,30 @@ export const serve: Command = {
   async run(_args, _options, { configFile }) {
     // systemd.exec(5), Credentials: keys that belong to root and are for this process alone.
     const load = () => loadConfig(configFile, { credentials: Deno.env.get("CREDENTIALS_DIRECTORY") });
-    const config = await load();
+    // Service managers reload with it, and by default it ends a process at once, sessions and all. During the start it
+    // counts afterwards.
+    let isAsked = false, hungUp = (): void => void (isAsked = true);
+    Deno.addSignalListener("SIGHUP", () => hungUp());
+    const config = await load(), stamps = await stampsOf(config);
+    await demandOwnStore(config.store);
     let write = openLog(config.log);
     const log: Log = (...event) => write(...event);
     const stopped = untilSignal();
-    // Service managers reload with it, and by default it ends a process at once, sessions and all.
-    let reloading: Reloading | undefined;
-    Deno.addSignalListener("SIGHUP", () => reloading?.ask());
     const server = await openServer(config, log);
-    reloading = await Reloading.open(config, {
+    const reloading = new Reloading(config, {
       server,
+      stamps,
       load,
       applied: (config) => write = openLog(config.log),
       log,
     });
+    hungUp = () => reloading.ask();
+    if (isAsked) hungUp();
     log("info", "started", { hostname: config.hostname, store: config.store });
     log("info", "stopping", { signal: await stopped });
-    // One that is under way may take as long as it likes; what it opens ends with the process.
+    // A reload that takes longer is refused by the server when it comes to its end.
     const inTime = await Promise.race([
-      reloading.close().then(() => server.stop()).then(() => true),
+      within(RELOAD_PATIENCE, reloading.close()).then(() => server.stop()).then(() => true),
       after(STOP_WITHIN),
     ]);
     log(inTime ? "info" : "warning", "stopped");

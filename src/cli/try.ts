@@ -4,6 +4,7 @@ import { rehearse } from "../rehearsal.ts";
 import { parseMailbox } from "../smtp/address.ts";
 import { formatIp, parseIp } from "../smtp/network.ts";
 import type { Command, Given } from "./arguments.ts";
+import { asOwner } from "./store_owner.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage } from "./arguments.ts";
 import { formatStory } from "./story_view.ts";
 import { formatJson } from "./table.ts";
@@ -34,7 +35,10 @@ export const tryOut: Command = {
     const author = from ? sender : "postmaster@remote.invalid";
     const short = `From: ${author}\nTo: ${options.text("to")}\nSubject: a try\n\nHello\n`;
     const message = file === undefined ? new TextEncoder().encode(short) : await Deno.readFile(file);
-    const decision = await rehearse(config, { ip: host, helo, from, to, message: withCrlf(message) });
+    const decision = await asOwner(
+      config.store,
+      () => rehearse(config, { ip: host, helo, from, to, message: withCrlf(message) }),
+    );
     const steps = decision.steps.map(({ setting, ...step }) => ({
       ...step,
       ...(setting !== undefined && { setting: config.settingOf(setting) }),

@@ -20,6 +20,7 @@ import { Hosts } from "../store/hosts.ts";
 import { openKv } from "../store/kv.ts";
 import type { Lockouts } from "../store/lockouts.ts";
 import { type Context, WrongUsage } from "./arguments.ts";
+import { asOwner } from "./store_owner.ts";
 
 export interface OpenHosts {
   readonly config: Config;
@@ -30,7 +31,12 @@ export interface OpenHosts {
 }
 
 export async function withHosts<T>(context: Context, work: (hosts: OpenHosts) => Promise<T>): Promise<T> {
-  const config = await loadConfig(context.configFile), rules = hostRules(config);
+  const config = await loadConfig(context.configFile);
+  return await asOwner(config.store, () => withHostsOf(config, work));
+}
+
+async function withHostsOf<T>(config: Config, work: (hosts: OpenHosts) => Promise<T>): Promise<T> {
+  const rules = hostRules(config);
   const kv = await openKv({ store: config.store, ...config.kv === undefined ? {} : { kv: config.kv } });
   // As the server counts, also when the configuration has been changed behind its back.
   const hosts = new Hosts(kv, { counting: await readCounting(kv) ?? countingOf(rules), log: silent });

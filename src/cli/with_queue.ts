@@ -10,12 +10,17 @@ import { askServer, type Request } from "../status/control.ts";
 import { queueHandlers } from "../status/queue_requests.ts";
 import { openKv } from "../store/kv.ts";
 import type { Context } from "./arguments.ts";
+import { asOwner } from "./store_owner.ts";
 
 export type Ask = (request: Request) => Promise<unknown>;
 
 /** Asks the running server, or works on the journal in its place. Throws with a sentence when neither can be done. */
 export async function withQueue<T>(context: Context, work: (ask: Ask) => Promise<T>): Promise<T> {
   const { store, kv } = await loadConfig(context.configFile);
+  return await asOwner(store, () => withQueueIn(store, kv, work));
+}
+
+async function withQueueIn<T>(store: string, kv: string | undefined, work: (ask: Ask) => Promise<T>): Promise<T> {
   const probe = await askServer(store, { do: "queue.stats" });
   if (probe === "not running") {
     // Whoever may not touch the records of a newer program must not touch its journal either.

@@ -59,3 +59,21 @@ Deno.test("only yes is yes, and without a terminal nobody is asked", async () =>
   }
   await assert.rejects(keyboard(["y\n"], false).prompt.confirm("Sure?"), /say --yes/);
 });
+
+Deno.test("a question takes what is typed, or what it proposes; without a terminal nobody is asked", async () => {
+  const { prompt, said } = keyboard(["\n", " else \n"], true);
+  assert.equal(await prompt.ask("Name", "proposed"), "proposed");
+  assert.equal(await prompt.ask("Name", "proposed"), "else");
+  assert.equal(said(), "Name [proposed] Name [proposed] ");
+  await assert.rejects(keyboard(["x\n"], false).prompt.ask("Name", "y"), /say --yes/);
+});
+
+Deno.test("what is piped is one line, and nothing at a terminal or at the end", async () => {
+  const { prompt } = keyboard(["one\ntwo"], false);
+  assert.deepEqual([await prompt.piped("a"), await prompt.piped("a"), await prompt.piped("a")], [
+    "one",
+    "two",
+    undefined,
+  ]);
+  assert.equal(await keyboard(["typed\n"], true).prompt.piped("a"), undefined);
+});

@@ -13,6 +13,10 @@ export interface Typing {
   readonly commands?: readonly Command[];
   readonly password?: string;
   readonly confirm?: boolean;
+  /** To one question after the other; an empty one takes what is proposed. */
+  readonly answers?: readonly string[];
+  /** What stands on standard input. */
+  readonly piped?: string;
   readonly variables?: Readonly<Record<string, string>>;
   readonly colour?: boolean;
 }
@@ -20,9 +24,12 @@ export interface Typing {
 /** What a command line answers, in this process. */
 export async function typed(line: readonly string[], typing: Typing = {}): Promise<Answered> {
   let out = "", error = "";
+  const answers = [...typing.answers ?? []];
   const prompt: Prompt = {
     password: () => Promise.resolve(typing.password ?? "correct horse"),
     confirm: () => Promise.resolve(typing.confirm ?? false),
+    ask: (_question, proposal) => Promise.resolve(answers.shift() || proposal),
+    piped: () => Promise.resolve(typing.piped),
   };
   const surroundings: Surroundings = {
     out: (text) => out += text,

@@ -6,6 +6,7 @@ const PACKAGES = {
   curl: "curl",
   dovecot: "dovecot-lmtpd",
   dkimpy: "python3-dkim with python3-nacl",
+  mandoc: "mandoc",
   msmtp: "msmtp",
   "msmtp with SCRAM-PLUS": "msmtp (a later one, that knows scram-sha-256-plus)",
   opendkim: "opendkim",
@@ -15,6 +16,7 @@ const PACKAGES = {
   "smtp-sink": "postfix",
   spamd: "spamd",
   swaks: "swaks with libnet-ssleay-perl",
+  "systemd-analyze": "systemd",
 } as const;
 
 export type Program = keyof typeof PACKAGES;
