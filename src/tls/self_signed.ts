@@ -16,10 +16,15 @@ import type { KeyPair } from "./certificates.ts";
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const DAY = 86_400_000;
 
-/** `names`: DNS names and IP addresses the leaf is good for, for 90 days. `authority`: PEM, for clients that shall trust it. */
-export async function selfSigned(names: readonly string[]): Promise<KeyPair & { readonly authority: string }> {
+/**
+ * `names`: DNS names and IP addresses the leaf is good for, for 90 days unless told otherwise. `authority`: PEM, for
+ * clients that shall trust it.
+ */
+export async function selfSigned(
+  names: readonly string[],
+  times = { notBefore: new Date(Date.now() - DAY), notAfter: new Date(Date.now() + 90 * DAY) },
+): Promise<KeyPair & { readonly authority: string }> {
   const authorityKeys = await generateKeys(), leafKeys = await generateKeys();
-  const times = { notBefore: new Date(Date.now() - DAY), notAfter: new Date(Date.now() + 90 * DAY) };
   const authority = await X509CertificateGenerator.createSelfSigned({
     ...times,
     serialNumber: serial(),
