@@ -28,7 +28,10 @@ async function mounting(command: string, ...args: readonly string[]): Promise<bo
 async function onSmallDisk(work: (server: LocalServer, queue: string, port: number) => Promise<void>): Promise<void> {
   const down = new RemoteServer({}, { hostname: "127.0.0.2" });
   await down.close();
-  await using server = await LocalServer.prepare({ outbound: direct(down.port, 'retry = ["1s"]') });
+  await using server = await LocalServer.prepare({
+    outbound: direct(down.port, 'retry = ["1s"]'),
+    status: 'listen = "127.0.0.1:0"',
+  });
   const queue = join(server.store, "queue");
   if (!await mountSmall(queue, 1024 * 1024)) {
     console.log("  SKIPPED: a full disk cannot be made here, mounting a tmpfs needs root");
@@ -47,6 +50,10 @@ Deno.test("a full disk: 452 4.3.1, what was taken before is kept, and with space
   await onSmallDisk(async (server, queue, port) => {
     const peer = await server.signedIn(), other = await server.outside();
     const kept: string[] = [];
+    const ready = async () => {
+      const answer = await fetch(`http://127.0.0.1:${server.running.statusPort()}/readyz`);
+      return `${answer.status} ${await answer.text()}`;
+    };
     const submit = async (lines: number) => {
       const text = letter(LINE.repeat(lines)), said = await send(peer, ANN.address, [CAROL], text);
       if (said.startsWith("250")) kept.push(text);
@@ -57,10 +64,12 @@ Deno.test("a full disk: 452 4.3.1, what was taken before is kept, and with space
     expect(await submit(5_000), "250 2.0.0 Queued");
     expect(await other.say("MAIL FROM:<dora@remote.test>"), "250");
     expect(await other.say(`RCPT TO:<${ANN.address}>`), "250");
+    assert.equal(await ready(), "200 ready\n");
     const ballast = await fillUp(queue);
     expect(await submit(3_000), "452 4.3.1");
     expect(await submit(5_000), "452 4.3.1");
     expect(await submit(1), "452 4.3.1");
+    assert.equal(await ready(), "503 not ready\n");
 
     // The session that was refused goes on, its transaction is gone, and others notice nothing.
     expect(await peer.say("DATA"), "503");

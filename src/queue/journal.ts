@@ -49,6 +49,8 @@ export class Journal {
   live = 0;
   /** fdatasync calls so far. */
   syncs = 0;
+  /** When the last write failed, by `performance.now()`. */
+  failedAt = -Infinity;
   /** Called when the oldest segment may have become superfluous. */
   freed: () => void = () => {};
 
@@ -232,6 +234,7 @@ export class Journal {
     const failed = [...batch, ...this.#waiting];
     this.#waiting = [];
     const where = this.#current?.segment.path ?? this.#folder;
+    this.failedAt = performance.now();
     this.#log("error", "journal-write-failed", { file: where, waiting: failed.length, reason: reasonOf(cause) });
     if (this.#current !== undefined) await this.#abandon(this.#current.segment, this.#current.file);
     const error = new StoreFailed(

@@ -104,6 +104,11 @@ export class Spool {
     return this.#setAside;
   }
 
+  /** Milliseconds since something could not be written; Infinity: everything could. */
+  get sinceFailure(): number {
+    return performance.now() - this.#journal.failedAt;
+  }
+
   /** Messages in the queue. */
   get size(): number {
     return this.#messages.size;
