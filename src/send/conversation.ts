@@ -51,7 +51,7 @@ export class Conversation {
   /** How many messages it has been used for. */
   messages = 0;
   readonly #server: Server;
-  readonly #address: string;
+  readonly address: string;
   readonly #timeouts: Timeouts;
   readonly #client: SMTPConnection;
   #dead = false;
@@ -77,7 +77,7 @@ export class Conversation {
   ) {
     this.peer = peerOf(server, address);
     this.#server = server;
-    this.#address = address;
+    this.address = address;
     this.#timeouts = timeouts;
     const longest = Math.max(...Object.values(timeouts)) + 1000;
     this.#client = new SMTPConnection({
@@ -212,7 +212,7 @@ export class Conversation {
     await this.#operation((done) => this.#client.connect(done));
     const { credentials } = this.#server;
     if (credentials === undefined) return;
-    if (!this.secure && !isLoopback(this.#address)) {
+    if (!this.secure && !isLoopback(this.address)) {
       const reply = localReply(451, "4.7.0", "offers no TLS, and a password is not sent in clear", this.peer);
       throw new Refusal(reply, "STARTTLS", false);
     }

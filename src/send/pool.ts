@@ -43,7 +43,7 @@ export class Pool {
   /** Gives a connection back, or ends it when it has served. */
   put(server: Server, conversation: Conversation): void {
     if (!conversation.usable) return;
-    if (this.#closed || conversation.messages >= this.settings.messagesEach) return this.#leave(conversation);
+    if (this.#closed || conversation.messages >= this.settings.messagesEach) return this.leave(conversation);
     const key = keyOf(server);
     const timer = setTimeout(() => this.#expire(key, conversation), this.settings.idle);
     const waiting = this.#idle.get(key);
@@ -56,7 +56,7 @@ export class Pool {
     this.#closed = true;
     for (const { conversation, timer } of Array.from(this.#idle.values()).flat()) {
       clearTimeout(timer);
-      this.#leave(conversation);
+      this.leave(conversation);
     }
     this.#idle.clear();
     await Promise.all(this.#leaving);
@@ -66,10 +66,11 @@ export class Pool {
     const rest = (this.#idle.get(key) ?? []).filter((idle) => idle.conversation !== conversation);
     if (rest.length > 0) this.#idle.set(key, rest);
     else this.#idle.delete(key);
-    this.#leave(conversation);
+    this.leave(conversation);
   }
 
-  #leave(conversation: Conversation): void {
+  /** Ends a connection that will not be needed any more. */
+  leave(conversation: Conversation): void {
     const gone = conversation.quit().finally(() => this.#leaving.delete(gone));
     this.#leaving.add(gone);
   }

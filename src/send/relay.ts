@@ -5,6 +5,7 @@ import { checkContent, type Contents } from "./content_check.ts";
 import { Refusal } from "./connect.ts";
 import { Conversation, type ConversationSettings, type Tls } from "./conversation.ts";
 import { requestOf, successOf } from "./dsn.ts";
+import { Families } from "./families.ts";
 import { isLoopback } from "./network.ts";
 import { POOL, Pool, type PoolSettings } from "./pool.ts";
 import { localReply, outcomes, remarked, resultOf } from "./remote_reply.ts";
@@ -24,6 +25,7 @@ const MAX_ATTEMPTS = 30;
 export class Relay {
   readonly #settings: RelaySettings;
   readonly #pool: Pool;
+  readonly #families = new Families();
 
   constructor(settings: RelaySettings) {
     this.#settings = settings;
@@ -75,9 +77,13 @@ export class Relay {
       const { verdicts, untouched } = await conversation.send(
         transactionOf(job, recipients, contents, server, conversation),
       );
-      this.#pool.put(server, conversation);
       const [first] = verdicts;
-      if (!untouched || first === undefined) {
+      const isOurAddress = first !== undefined && verdicts.every(({ delivered }) => !delivered) &&
+        this.#families.learn(first.reply, conversation.address, servers);
+      // Nothing else will be taken from it either.
+      if (isOurAddress) this.#pool.leave(conversation);
+      else this.#pool.put(server, conversation);
+      if (!isOurAddress && !untouched || first === undefined) {
         return outcomesOf(job, recipients, verdicts, { remark, dsn: conversation.offers.has("DSN") });
       }
       refusals.push(new Refusal(first.reply, "MAIL", true));
@@ -100,12 +106,13 @@ export class Relay {
         yield [server, idle, ""];
         refusals.length = before;
       }
-      for (const address of server.addresses) {
+      for (const address of this.#families.inOrder(server.addresses)) {
         if (attempts++ === MAX_ATTEMPTS) return;
         try {
           yield await this.#open(server, address);
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
+          this.#families.learn(error.reply, address, servers);
           refusals.push(error);
         }
       }

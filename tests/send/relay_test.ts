@@ -439,3 +439,59 @@ Deno.test("relay leaves nothing behind when connections are cut at any moment", 
     }
   }
 });
+
+function hasIpv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Needs two families; a machine without IPv6 says that it was skipped. */
+function withBothFamilies(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: hasIpv6() ? name : `${name} (skipped: this machine has no IPv6)`, ignore: !hasIpv6(), fn });
+}
+
+for (
+  const [when, script] of [
+    ["greeting", { greeting: "554 5.7.25 no PTR record for your address" }],
+    ["MAIL", { on: { MAIL: "550 5.7.25 reverse DNS validation failed" } }],
+    ["RCPT", { on: { RCPT: "450 4.7.1 cannot find your reverse hostname, [::1]" } }],
+    ["message", {
+      on: { message: "550-5.7.1 this message does not meet the IPv6 guidelines\r\n550 5.7.1 regarding PTR" },
+    }],
+  ] as const
+) {
+  withBothFamilies(
+    `relay takes the other family when the first has no name at ${when}, and avoids it for an hour`,
+    async () => {
+      await using six = new RemoteServer(script, { hostname: "::1" });
+      await using four = new RemoteServer({}, { hostname: "127.0.0.1", port: six.port });
+      const relay = relayOf({ idle: 0 }), both = at(four, { addresses: ["::1", "127.0.0.1"] });
+      try {
+        assert.deepEqual(results(await relay.deliver(bob(), [0], [both])), ["delivered"]);
+        assert.deepEqual([six.seen.length, four.messages.length], [1, 1]);
+        // From now on the other one first, also to others.
+        const another = { ...both, name: "mx2.remote.test" };
+        assert.deepEqual(results(await relay.deliver(bob(), [0], [another])), ["delivered"]);
+        assert.deepEqual([six.seen.length, four.messages.length], [1, 2]);
+        // Who can be reached by it alone is still called, and his word counts.
+        const alone = at(six, { addresses: ["::1"], name: "mx6.remote.test" });
+        const [outcome] = await relay.deliver(bob(), [0], [alone]);
+        assert.notEqual(outcome?.result, "delivered");
+        assert.match(outcome?.reply.text ?? "", /PTR|reverse/i);
+      } finally {
+        await relay.close();
+      }
+    },
+  );
+}
+
+withBothFamilies("relay does not take a refusal of the recipient for one of our address", async () => {
+  await using six = new RemoteServer({ on: { RCPT: "550 5.1.1 no such user" } }, { hostname: "::1" });
+  await using four = new RemoteServer({}, { hostname: "127.0.0.1", port: six.port });
+  const [outcome] = await deliver(bob(), [at(four, { addresses: ["::1", "127.0.0.1"] })]);
+  assert.deepEqual([outcome?.result, outcome?.reply.enhanced, four.seen.length], ["failed", "5.1.1", 0]);
+});
