@@ -10,8 +10,9 @@ interface Held {
 
 export class InForce {
   #current: Held;
-  /** Of those before it, what has not been closed yet. */
+  /** Those before it that somebody still uses, and those whose closing is under way. */
   readonly #old = new Set<Held>();
+  readonly #closing = new Set<Promise<void>>();
   readonly #failed: (error: unknown) => void;
 
   /** `failed` hears when an old one cannot be closed. */
@@ -66,15 +67,19 @@ export class InForce {
     this.#closeUnused(before);
   }
 
-  /** All of them, used or not. */
+  /** All of them, used or not. Settles when none has anything open: what they stand on may be closed then. */
   async close(): Promise<void> {
-    const all = [...this.#old, this.#current];
+    for (const held of [...this.#old, this.#current]) this.#close(held);
     this.#old.clear();
-    await Promise.all(all.map(({ generation }) => generation.close()));
+    await Promise.all(this.#closing);
   }
 
   #closeUnused(held: Held): void {
-    if (!held.isOld || held.users > 0 || !this.#old.delete(held)) return;
-    held.generation.close().catch(this.#failed);
+    if (held.isOld && held.users === 0 && this.#old.delete(held)) this.#close(held);
+  }
+
+  #close({ generation }: Held): void {
+    const closing = generation.close().catch(this.#failed).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
   }
 }

@@ -27,6 +27,8 @@ export interface Inspection {
   readonly mode: () => Mode;
   /** For one connection from outside. */
   scrutinyOf(peer: { readonly id: string; readonly host: string }): Scrutiny;
+  /** Time does its work on the records no longer: somebody else sees to it, perhaps by another configuration. */
+  end(): Promise<void>;
   /** Settles when everything about hosts is on disk and the threads have ended. */
   close(): Promise<void>;
 }
@@ -79,6 +81,7 @@ export async function openInspection(config: Config, { kv, dns, log, as }: Inspe
     rules,
     mode,
     scrutinyOf: (peer) => new Scrutiny(parts, peer),
+    end: async () => await sweep?.close(),
     async close() {
       verifier.close();
       await scorer?.close();

@@ -81,9 +81,12 @@ export class Listening {
     try {
       return new Listener(settings, this.#guests, this.#connect, this.#log);
     } catch (error) {
-      const ours = [...this.#open.values()].some(({ address }) => address.port === settings.port);
-      if (!ours || !(error instanceof Error)) throw error;
-      throw new Error(`${error.message} This server itself has that port at another address: restart it to move it.`);
+      const { host, port } = settings, isTaken = error instanceof Error && error.cause instanceof Deno.errors.AddrInUse;
+      if (!isTaken || ![...this.#open.values()].some(({ address }) => address.port === port)) throw error;
+      throw new Error(
+        `Cannot listen on ${host} port ${port}: this server itself has that port at another address. Restart it to ` +
+          "move it.",
+      );
     }
   }
 

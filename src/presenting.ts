@@ -20,9 +20,9 @@ export interface PresentingParts {
 interface Shown {
   readonly files: readonly KeyPair[];
   readonly acme: Acme | undefined;
-  /** Our own: in the place of one that is still to come. */
+  /** In the place of one that is still to come: what an order with other settings has brought, else one of our own. */
+  readonly before: KeyPair | undefined;
   readonly own: KeyPair | undefined;
-  readonly certificates: Certificates | undefined;
 }
 
 export interface PreparedShow {
@@ -32,9 +32,12 @@ export interface PreparedShow {
 
 export class Presenting {
   readonly #parts: PresentingParts;
-  #shown: Shown = { files: [], acme: undefined, own: undefined, certificates: undefined };
+  #shown: Shown = { files: [], acme: undefined, before: undefined, own: undefined };
+  #certificates: Certificates | undefined;
   /** What was shown last, for sessions of a configuration that had TLS when this one has none. */
   #last: Certificates | undefined;
+  /** Settles when nobody orders any more whose settings have changed. */
+  #ended: Promise<unknown> = Promise.resolve();
 
   /** Rejects with a sentence when a certificate cannot be used. Nothing is ordered before `use`. */
   static async open(config: Config, parts: PresentingParts): Promise<[Presenting, PreparedShow]> {
@@ -59,9 +62,7 @@ export class Presenting {
 
   /** Milliseconds since 1970 when the first of them ends; 0 when there is only one of our own, undefined without TLS. */
   endsAt(): number | undefined {
-    const { own, certificates } = this.#shown;
-    if (certificates === undefined) return undefined;
-    return own === undefined ? Math.min(...certificates.validity().map(({ notAfter }) => notAfter)) : 0;
+    return this.#shown.own === undefined ? this.#certificates?.endsAt() : 0;
   }
 
   /** How the order stands; undefined without [tls.acme]. */
@@ -73,57 +74,62 @@ export class Presenting {
   async prepare(config: Config): Promise<PreparedShow> {
     const files = config.certificates.map(pairOf), before = this.#shown.acme, acme = await this.#orders(config);
     const next = await this.#show(files, acme, config.hostname);
+    // What cannot be used is found out here, where nothing has changed yet.
+    certificatesOf(next);
     return {
       use: () => {
         this.#take(next);
+        if (this.#shown.own !== undefined) {
+          const means = "one of our own is shown, which nobody trusts, until the first one is there";
+          this.#parts.log("warning", "certificate-missing", { means });
+        }
         if (acme === before) return acme?.hurry();
         // One order at a time in a process: the library for it keeps what it knows in one place.
-        const ended = before?.close() ?? Promise.resolve();
-        ended.catch(() => {}).then(() => acme?.start());
+        this.#ended = Promise.allSettled([this.#ended, before?.close()]).then(() => acme?.start());
       },
     };
   }
 
   /** Shows these files from the next handshake on. Throws, and goes on with the others, when one cannot be used. */
   renew(certificates: readonly Certificate[]): void {
-    const next = { ...this.#shown, files: certificates.map(pairOf) };
-    this.#take({ ...next, certificates: certificatesOf(next) });
+    this.#take({ ...this.#shown, files: certificates.map(pairOf) });
   }
 
   async close(): Promise<void> {
-    await this.#shown.acme?.close();
+    await Promise.all([this.#ended, this.#shown.acme?.close()]);
   }
 
   /** Who orders goes on when its settings are the same. Nothing is ordered before it is started. */
   async #orders(config: Config): Promise<Acme | undefined> {
     const settings = acmeSettings(config), before = this.#shown.acme, { accountKey, log } = this.#parts;
     if (settings === undefined || before?.isFor(settings)) return settings && before;
-    return await Acme.open(settings, { accountKey, log, renewed: (pair) => this.#renewed(pair) });
+    const acme: Acme = await Acme.open(settings, { accountKey, log, renewed: () => this.#renewed(acme) });
+    return acme;
   }
 
   async #show(files: readonly KeyPair[], acme: Acme | undefined, hostname: string): Promise<Shown> {
-    const isMissing = files.length === 0 && acme !== undefined && acme.current === undefined;
-    const own = isMissing ? this.#shown.own ?? await selfSigned([hostname]) : undefined;
-    return { files, acme, own, certificates: certificatesOf({ files, acme, own }) };
+    if (acme === undefined || acme.current !== undefined) return { files, acme, before: undefined, own: undefined };
+    const before = this.#shown.acme?.current ?? this.#shown.before, isMissing = files.length === 0 && !before;
+    return { files, acme, before, own: isMissing ? this.#shown.own ?? await selfSigned([hostname]) : undefined };
   }
 
-  #renewed(pair: KeyPair): void {
-    const { files } = this.#shown;
-    this.#take({ ...this.#shown, own: undefined, certificates: new Certificates([...files, pair]) });
+  /** What an order brings that has been given up meanwhile is on disk, and not shown. */
+  #renewed(acme: Acme): void {
+    if (this.#shown.acme === acme) this.#take(this.#shown);
   }
 
+  /** Throws, and changes nothing, when a certificate cannot be used. */
   #take(shown: Shown): void {
-    this.#shown = shown;
-    this.#last = shown.certificates ?? this.#last;
-    if (shown.own !== undefined) {
-      const means = "one of our own is shown, which nobody trusts, until the first one is there";
-      this.#parts.log("warning", "certificate-missing", { means });
-    }
+    // The order may have ended since this was prepared.
+    const next = shown.acme?.current ? { ...shown, before: undefined, own: undefined } : shown;
+    this.#certificates = certificatesOf(next);
+    this.#last = this.#certificates ?? this.#last;
+    this.#shown = next;
   }
 }
 
-function certificatesOf({ files, acme, own }: Omit<Shown, "certificates">): Certificates | undefined {
-  const all = [...files, ...acme?.current ? [acme.current] : [], ...own ? [own] : []];
+function certificatesOf({ files, acme, before, own }: Shown): Certificates | undefined {
+  const all = [...files, acme?.current ?? before ?? own].filter((pair) => pair !== undefined);
   return all.length > 0 ? new Certificates(all) : undefined;
 }
 

@@ -12,6 +12,8 @@ import type { Running } from "./server.ts";
 
 export interface ReloadingParts {
   readonly server: Pick<Running, "reload" | "renew">;
+  /** As the files were when the configuration that is in force was read. */
+  readonly stamps: Stamps;
   /** Reads the configuration anew. Rejects with every problem it has. */
   readonly load: () => Promise<Config>;
   /** Another version is in force. */
@@ -22,8 +24,11 @@ export interface ReloadingParts {
   readonly tryAgainAfter?: number;
 }
 
-/** What tells one version of a file from another. */
-type Stamps = ReadonlyMap<string, string>;
+/** By the name of a file: what tells one version of it from another. */
+export type Stamps = ReadonlyMap<string, string>;
+
+/** As it is called in the log. */
+type Failing = "reload-refused" | "certificates-refused";
 
 const INTERVAL = 1_000, TRY_AGAIN_AFTER = 60_000;
 
@@ -34,22 +39,19 @@ export class Reloading {
   #used: Stamps;
   /** As they were at the last look: who writes a file is left to finish it. */
   #last: Stamps;
-  #failure: { readonly message: string; readonly at: number } | undefined;
+  /** What could not be used when it was last tried. `at`: performance.now(). */
+  readonly #failures = new Map<Failing, { readonly message: string; readonly at: number }>();
   #asked = false;
   #closed = false;
   #wake: () => void = () => {};
   readonly #running: Promise<void>;
 
   /** `config` is in force. */
-  static async open(config: Config, parts: ReloadingParts): Promise<Reloading> {
-    return new Reloading(config, parts, await stampsOf(config));
-  }
-
-  private constructor(config: Config, parts: ReloadingParts, stamps: Stamps) {
+  constructor(config: Config, parts: ReloadingParts) {
     this.#parts = { interval: INTERVAL, tryAgainAfter: TRY_AGAIN_AFTER, ...parts };
     this.#config = config;
-    this.#used = stamps;
-    this.#last = stamps;
+    this.#used = parts.stamps;
+    this.#last = parts.stamps;
     this.#running = this.#run();
   }
 
@@ -79,31 +81,42 @@ export class Reloading {
   async #look(): Promise<void> {
     const now = await stampsOf(this.#config), last = this.#last;
     this.#last = now;
-    const again = this.#failure !== undefined &&
-      performance.now() - this.#failure.at >= this.#parts.tryAgainAfter;
     const isNew = (file: string) => now.get(file) !== this.#used.get(file) && now.get(file) === last.get(file);
-    const files = this.#config.reload === "auto" ? [...now.keys()] : this.#config.certificateFiles;
-    if (!files.some(isNew) && !again) return;
-    if (this.#config.reload === "auto") await this.#reload("changed");
-    else await this.#renew(now);
+    const { reload, certificateFiles } = this.#config;
+    if (reload === "auto" && ([...now.keys()].some(isNew) || this.#isDue("reload-refused"))) {
+      await this.#reload("changed");
+    } else if (certificateFiles.some(isNew) || this.#isDue("certificates-refused")) {
+      await this.#renew(now);
+    }
+  }
+
+  #isDue(failing: Failing): boolean {
+    const failure = this.#failures.get(failing);
+    return failure !== undefined && performance.now() - failure.at >= this.#parts.tryAgainAfter;
   }
 
   async #reload(because: "asked" | "changed"): Promise<void> {
     const { server, load, applied, log } = this.#parts;
     // Before it is read: what is written meanwhile is seen by the next look.
-    const stamps = await stampsOf(this.#config);
+    const stamps = await stampsOf(this.#config), used = this.#used;
+    let read: Stamps = stamps;
     try {
-      const config = await load();
-      await server.reload(config);
+      const config = await server.reload(async () => {
+        const config = await load();
+        read = new Map([...await stampsOf(config), ...stamps]);
+        return config;
+      });
       this.#config = config;
-      this.#used = new Map([...await stampsOf(config), ...stamps]);
-      this.#last = this.#used;
-      this.#failure = undefined;
+      this.#used = read;
+      this.#last = read;
+      this.#failures.clear();
       applied(config);
       log("info", "reloaded", { file: config.file, because });
     } catch (error) {
       this.#used = stamps;
       this.#fail("reload-refused", error, because === "asked");
+      // They end on their day, whatever else is wrong.
+      if (this.#config.certificateFiles.some((file) => stamps.get(file) !== used.get(file))) await this.#renew(stamps);
     }
   }
 
@@ -112,7 +125,7 @@ export class Reloading {
     this.#used = stamps;
     try {
       server.renew(await this.#config.certificatesNow());
-      this.#failure = undefined;
+      this.#failures.delete("certificates-refused");
       log("info", "certificates-renewed", { files: this.#config.certificateFiles.length });
     } catch (error) {
       this.#fail("certificates-refused", error, false);
@@ -120,12 +133,12 @@ export class Reloading {
   }
 
   /** Said once, and not again each minute. */
-  #fail(event: string, error: unknown, always: boolean): void {
+  #fail(failing: Failing, error: unknown, always: boolean): void {
     const message = error instanceof Error ? error.message : String(error);
-    if (always || message !== this.#failure?.message) {
-      this.#parts.log("error", event, { means: "the old version stays in force", error: message });
+    if (always || message !== this.#failures.get(failing)?.message) {
+      this.#parts.log("error", failing, { means: "the old version stays in force", error: message });
     }
-    this.#failure = { message, at: performance.now() };
+    this.#failures.set(failing, { message, at: performance.now() });
   }
 
   async #pause(): Promise<void> {
@@ -140,7 +153,8 @@ export class Reloading {
   }
 }
 
-async function stampsOf({ files }: Config): Promise<Stamps> {
+/** As they are now. Never rejects: that a file is not there is a version of it, too. */
+export async function stampsOf({ files }: Config): Promise<Stamps> {
   return new Map(await Promise.all(files.map(async (file) => [file, await stampOf(file)] as const)));
 }
 

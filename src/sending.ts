@@ -3,6 +3,7 @@
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
+import { defaultQueue, type QueueSettings } from "./queue/queue.ts";
 import { type Delivery, type DeliveryParts, openDelivery } from "./send/deliver.ts";
 
 export function openSending(config: Config, parts: Omit<DeliveryParts, "ownAddresses">): Delivery {
@@ -36,6 +37,28 @@ export function openSending(config: Config, parts: Omit<DeliveryParts, "ownAddre
       },
     },
   }, { ...parts, ownAddresses });
+}
+
+/** When what could not be delivered is tried again, and how much is under way at a time. */
+export function queueSettings({ outbound }: Config): QueueSettings {
+  return {
+    ...defaultQueue,
+    retry: {
+      ...defaultQueue.retry,
+      intervals: outbound.retry,
+      giveUpAfter: outbound.give_up_after,
+      leastAttempts: outbound.min_attempts,
+    },
+    warnAfter: outbound.warn_after,
+    lanes: {
+      ...defaultQueue.lanes,
+      concurrency: outbound.concurrency,
+      concurrencyPerDomain: outbound.concurrency_per_domain,
+      // A place that cannot be reached is left alone as long as a message that was deferred.
+      restFirst: Math.min(defaultQueue.lanes.restFirst, ...outbound.retry),
+      restLongest: Math.min(defaultQueue.lanes.restLongest, Math.max(...outbound.retry)),
+    },
+  };
 }
 
 function ownAddresses(): readonly string[] {

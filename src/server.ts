@@ -31,6 +31,9 @@ const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000;
 /** And for the last pages: half a request, which strangers can send too, would be waited for without end. */
 const PAGE_PATIENCE = 1_000;
 
+/** After a write that failed, milliseconds: who is sent elsewhere because of it has to come back to see it mended. */
+const UNREADY_FOR = 60_000;
+
 /** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
 const LIVE_PATIENCE = 45_000;
 
@@ -171,7 +174,7 @@ async function open(
     listeners: () => listening.addresses,
     gauges,
     counters,
-    ready: () => true,
+    ready: () => storage.spool.sinceFailure > UNREADY_FOR,
     unsubscribe: () => inForce.now.unsubscribe,
   });
   const openPage = (config: Config): StatusServer | undefined =>

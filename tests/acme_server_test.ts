@@ -1,9 +1,13 @@
 /** The whole program and a real authority: from the first start without a certificate to a failing renewal. */
 
 import assert from "node:assert/strict";
-import { X509Certificate } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import tls from "node:tls";
+import { loadConfig } from "../src/config.ts";
+import { silent } from "../src/log.ts";
+import { Presenting } from "../src/presenting.ts";
 import { expect, letter, send, until } from "./support/letters.ts";
 import { LocalServer, PASSWORD } from "./support/local_server.ts";
 import { type Pebble, withPebble } from "./support/pebble.ts";
@@ -151,5 +155,54 @@ withPebble("the program by itself gets its certificate, as deno task start lets 
     }
   } finally {
     await prepared.close();
+  }
+});
+
+/** What is shown by this configuration, without the rest of the server. */
+async function present(server: LocalServer) {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const accountKey = () => Promise.resolve(privateKey.export({ type: "pkcs8", format: "pem" }).toString());
+  const [presenting, first] = await Presenting.open(await loadConfig(server.configFile), { accountKey, log: silent });
+  const endPoint = () => Buffer.from(presenting.shownTo("mail.ours.test").endPoint).toString("hex");
+  return { presenting, first, endPoint };
+}
+
+withPebble(
+  "a certificate that comes while another configuration is prepared is shown by that one, too",
+  async (pebble) => {
+    pebble.publish({ "mail.ours.test": "127.0.0.1" });
+    await using server = await prepare(pebble, "http-01");
+    const { presenting, first, endPoint } = await present(server);
+    try {
+      first.use();
+      const own = endPoint(), next = await presenting.prepare(await loadConfig(server.configFile));
+      await until(() => endPoint() !== own, "the certificate", 20_000);
+      const issued = endPoint();
+      next.use();
+      assert.equal(endPoint(), issued);
+      assert.ok(presenting.endsAt()! > Date.now());
+    } finally {
+      await presenting.close();
+    }
+  },
+);
+
+withPebble("a certificate is shown until the one for other names is there", async (pebble) => {
+  pebble.publish({ "mail.ours.test": "127.0.0.1" });
+  await using server = await prepare(pebble, "http-01");
+  const { presenting, first, endPoint } = await present(server);
+  try {
+    first.use();
+    const own = endPoint();
+    await until(() => endPoint() !== own, "the certificate", 20_000);
+    const issued = endPoint();
+    await server.edit((text) => text.replace("[tls.acme]", '[tls.acme]\nnames = ["mx.ours.test", "mail.ours.test"]'));
+    (await presenting.prepare(await loadConfig(server.configFile))).use();
+    assert.equal(endPoint(), issued);
+    await until(() => (presenting.ordered()?.failures ?? 0) > 0, "the failure", 20_000);
+    assert.equal(endPoint(), issued);
+    assert.ok(presenting.endsAt()! > Date.now());
+  } finally {
+    await presenting.close();
   }
 });

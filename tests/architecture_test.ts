@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, Readonly<Record<string, May>>>> = {
   send: { smtp: "all", store: "types", dns: "types", queue: "types", worker: "all" },
   accept: { smtp: "all", store: "types", dns: "types", check: "all", queue: "types" },
   // It looks at us from outside: what it is told of the settings and of the running server, the command asks for.
-  doctor: { smtp: "all", dns: "all", check: "all", send: "all", tls: "types" },
+  doctor: { smtp: "all", dns: "all", check: "all", send: "all", tls: "all" },
   // It copies a whole store, and looks at all of it.
   backup: { smtp: "all", store: "all", queue: "all", tls: "all" },
   // What runs on the other threads: the work itself lies where it belongs.

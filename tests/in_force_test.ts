@@ -48,6 +48,18 @@ Deno.test("the end closes every version, used or not, and none of them twice", a
   assert.deepEqual(told.filter((one) => one.endsWith("closed")).sort(), ["first is closed", "second is closed"]);
 });
 
+Deno.test("the end waits for a version whose closing is under way: what it stands on must not go first", async () => {
+  const told: string[] = [], slow = Promise.withResolvers<void>();
+  const inForce = new InForce(generation("first", told, () => slow.promise), fail);
+  inForce.replace(generation("second", told));
+  const closed = inForce.close().then(() => told.push("all is closed"));
+  await new Promise((done) => setTimeout(done, 0));
+  assert.deepEqual(told.slice(-2), ["first is closed", "second is closed"]);
+  slow.resolve();
+  await closed;
+  assert.equal(told.at(-1), "all is closed");
+});
+
 Deno.test("trouble with closing an old version is told, and disturbs nobody", async () => {
   const failures: unknown[] = [];
   const inForce = new InForce(

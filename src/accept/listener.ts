@@ -115,7 +115,7 @@ export class Listener {
   readonly #log: Log;
   #closed = false;
 
-  /** Throws an Error with a sentence when the port cannot be had. */
+  /** Throws an Error with a sentence, and what was thrown as its cause, when the port cannot be had. */
   constructor(settings: ListenerSettings, guests: Guests, connect: Connect, log: Log) {
     this.#settings = settings;
     this.#guests = guests;
@@ -181,6 +181,8 @@ export class Listener {
       const { connection, ended } = this.#connect(new Stream(conn, early), peer);
       await this.#guests.serve(connection).finally(ended);
     } finally {
+      // It is, unless the peer was gone before anybody could look after him.
+      close(conn);
       this.#guests.leave(peer.host);
     }
   }
@@ -202,7 +204,7 @@ function listen(hostname: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname, port });
   } catch (error) {
-    throw new Error(`Cannot listen on ${hostname} port ${port}: ${whyNot(error, hostname)}`);
+    throw new Error(`Cannot listen on ${hostname} port ${port}: ${whyNot(error, hostname)}`, { cause: error });
   }
 }
 

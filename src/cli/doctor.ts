@@ -11,6 +11,7 @@ import { isIn, parseIp, parseNetwork } from "../smtp/network.ts";
 import { askServer } from "../status/control.ts";
 import { readAcmeState } from "../tls/acme.ts";
 import { acmeSettings } from "../tls/acme_settings.ts";
+import { isFor } from "../tls/certificate_names.ts";
 import type { Command, Context } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage } from "./arguments.ts";
 import { ADDRESS_OPTION, addressesFrom, wantedDomains } from "./dns.ts";
@@ -122,7 +123,7 @@ function chainsOf({ certificates, hostname }: Config): Patient["certificates"] {
     const parsed = (chain.match(/-----BEGIN [^]*?-----END CERTIFICATE-----/g) ?? []).map((pem) =>
       new X509Certificate(pem)
     );
-    const isOurs = parsed[0]?.checkHost(hostname) !== undefined;
+    const isOurs = parsed[0] !== undefined && isFor(parsed[0], hostname);
     return { where: certificateFile, chain: parsed.map(({ raw }) => new Uint8Array(raw)), isOurs };
   });
   return files.sort((one, other) => Number(other.isOurs) - Number(one.isOurs));

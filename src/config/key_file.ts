@@ -36,6 +36,7 @@ export interface KeyFiles {
   readonly directoryCa?: string;
 }
 
+const TLS_RSA_LEAST = 2048, TLS_CURVES = ["prime256v1", "secp384r1", "secp521r1"];
 // RFC 8301 §3.2: verifiers take 1024 to 4096 bits, signers should use 2048.
 const RSA_LEAST = 1024, RSA_MOST = 4096, RSA_GOOD = 2048;
 
@@ -184,10 +185,34 @@ async function readCertificate(
       `${keyFile} does not belong to the certificate ${certificateFile}; must be the key it was made with`,
     );
   }
+  if (!canBeShown(loaded.key)) {
+    return atKey.fail(
+      `${keyFile} is a ${nameOf(loaded.key)}, with which no handshake can be made; must be P-256, P-384, P-521, ` +
+        `Ed25519 or RSA of ${TLS_RSA_LEAST} bits or more`,
+    );
+  }
   const { validFrom, validTo } = chain.leaf;
   if (now >= Date.parse(validTo)) warn(atCertificate, `${certificateFile} expired ${day(validTo)}; renew it`);
   if (now < Date.parse(validFrom)) warn(atCertificate, `${certificateFile} is not valid before ${day(validFrom)}`);
   return { certificateFile, keyFile, chain: chain.pem, key: loaded.pem };
+}
+
+/** What the TLS of this program takes: with any other key it would break off every handshake. */
+function canBeShown({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
+  switch (asymmetricKeyType) {
+    case "rsa":
+      return (asymmetricKeyDetails?.modulusLength ?? 0) >= TLS_RSA_LEAST;
+    case "ec":
+      return TLS_CURVES.includes(asymmetricKeyDetails?.namedCurve ?? "");
+    default:
+      return asymmetricKeyType === "ed25519";
+  }
+}
+
+function nameOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
+  const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {};
+  const more = namedCurve ? ` on the curve ${namedCurve}` : modulusLength ? ` of ${modulusLength} bits` : "";
+  return `key of the kind ${asymmetricKeyType}${more}`;
 }
 
 async function readAuthority(file: string | undefined, place: Place): Promise<string | undefined | Failed> {

@@ -3,6 +3,7 @@
 import { createHash, X509Certificate } from "node:crypto";
 import type { Dns, Tlsa } from "../dns/records.ts";
 import type { AcmeState } from "../tls/acme.ts";
+import { isFor } from "../tls/certificate_names.ts";
 import { doubtful, type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
 import { tlsaRecord } from "./records.ts";
 
@@ -35,7 +36,7 @@ export function checkCertificate({ where, chain, hostname, distrust }: Seen, now
     return wrong(subject, "certificate-early", `is not valid before ${day(from)}`, advice);
   }
   const names = leaf.subjectAltName?.replaceAll("DNS:", "") ?? leaf.subject;
-  if (hostname !== undefined && leaf.checkHost(hostname) === undefined) {
+  if (hostname !== undefined && !isFor(leaf, hostname)) {
     return wrong(
       subject,
       "certificate-name",

@@ -58,9 +58,15 @@ function listen(hostname: string, port: number, handler: (request: Request) => R
     const onError = () => answer(500, "text/plain", "Something is wrong here.\n");
     return Deno.serve({ hostname, port, onListen: () => {}, onError }, handler);
   } catch (error) {
+    const what = `Cannot show the status page on ${hostname} port ${port}`;
+    if (error instanceof Deno.errors.AddrInUse) {
+      throw new Error(
+        `${what}: the port is taken. Choose another one for listen in [status]; if this server itself has it, at ` +
+          "another address, restart it.",
+      );
+    }
     throw new Error(
-      `Cannot show the status page on ${hostname} port ${port}: ${error instanceof Error ? error.message : error}. ` +
-        "Choose another address for listen in [status].",
+      `${what}: ${error instanceof Error ? error.message : error}. Choose another address for listen in [status].`,
     );
   }
 }

@@ -228,8 +228,8 @@ export class Acme {
 
   async #order(): Promise<Held> {
     const { directory } = this.#settings;
-    const accountKey = await this.#parts.accountKey(directory);
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#pace.order)]);
+    const accountKey = await Promise.race([this.#parts.accountKey(directory), silenceOfTheStore(signal)]);
     return await orderCertificate(this.#settings, accountKey, signal);
   }
 
@@ -244,7 +244,8 @@ export class Acme {
 
   /** In memory in any case: it is what stands between us and a loop. Rejects when it cannot be written. */
   async #remember(failures: number, wait: number, error?: string, patience = 0): Promise<void> {
-    this.#attempts = this.#attemptsAfter(failures, wait, error);
+    const asked = patience > 0 ? { asked: this.#now() + patience } : {};
+    this.#attempts = { ...this.#attemptsAfter(failures, wait, error), ...asked };
     await this.#write(this.#attempts);
   }
 
@@ -256,6 +257,12 @@ export class Acme {
   async #write(attempts: Attempts): Promise<void> {
     await writeAttempts(this.#settings.store, this.#settings.names[0]!, attempts);
   }
+}
+
+/** A store on another machine may never answer. */
+function silenceOfTheStore(signal: AbortSignal): Promise<never> {
+  const reason = "The store did not give the key of our account in time. Look whether its server can be reached.";
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new OrderFailed(reason))));
 }
 
 function reasonOf(error: unknown): string {

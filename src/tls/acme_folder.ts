@@ -93,10 +93,22 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** The old one or the new one, whatever happens; for its owner alone. */
+/** The old one or the new one, whatever happens; for its owner alone. Rejects with a sentence. */
 async function replaceFile(store: string, name: string, text: string): Promise<void> {
+  const path = pathOf(store, name);
+  try {
+    await replace(store, path, text);
+  } catch (error) {
+    throw new Error(
+      `Cannot write ${path}: ${error instanceof Error ? error.message : error}. Make room on its disk, and look ` +
+        "whether the folder belongs to the user that runs maildemon.",
+    );
+  }
+}
+
+async function replace(store: string, path: string, text: string): Promise<void> {
   await Deno.mkdir(pathOf(store, ""), { recursive: true, mode: 0o700 });
-  const path = pathOf(store, name), draft = `${path}.new`;
+  const draft = `${path}.new`;
   const file = await Deno.open(draft, { write: true, create: true, truncate: true, mode: 0o600 });
   try {
     const bytes = new TextEncoder().encode(text);

@@ -39,7 +39,13 @@ export async function orderCertificate(
   try {
     return await order(acme, settings, accountKey, proof, signal);
   } catch (error) {
-    if (signal.aborted) throw new OrderFailed(`The order at ${settings.directory} did not end in time.`);
+    if (signal.aborted) {
+      const { host } = new URL(settings.directory);
+      throw new OrderFailed(
+        `The order at ${settings.directory} did not end in time. It is tried again later; look whether this machine can ` +
+          `call ${host} over HTTPS.`,
+      );
+    }
     throw orderFailed(error, settings);
   } finally {
     http.close();

@@ -1,6 +1,7 @@
 /**
  * Where a certificate authority looks whether a name is ours. Anybody may call here, and it is open only while an order
- * is: few at a time, and each for a short time.
+ * is: few at a time, and each for a short time. Whom the authority sends says at once what it wants, so that of too many
+ * the one who has been here longest has to go: turned away would be the authority.
  */
 
 import type { Server, Socket } from "node:net";
@@ -23,8 +24,8 @@ const CALL_LIMIT = 10_000;
 /** Opens a server that takes calls at this address. Rejects with a sentence when it cannot be had. */
 export async function openDoor(server: Server, type: ChallengeType, { hostname, port }: Endpoint): Promise<Door> {
   const callers = new Set<Socket>();
-  server.maxConnections = MAX_CALLERS;
   server.on("connection", (socket: Socket) => {
+    if (callers.size >= MAX_CALLERS) callers.values().next().value?.destroy();
     const timer = setTimeout(() => socket.destroy(), CALL_LIMIT);
     callers.add(socket);
     socket.on("error", () => socket.destroy());

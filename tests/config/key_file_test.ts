@@ -5,6 +5,8 @@ import { join } from "node:path";
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { ConfigError, loadConfig, reportProblems } from "../../src/config.ts";
+import { Certificates } from "../../src/tls/certificates.ts";
+import { interop, run } from "../interoperability/programs.ts";
 import { inFolder } from "./temporary_folder.ts";
 
 const HEAD = `hostname = "mail.example.com"
@@ -262,3 +264,37 @@ Deno.test("the authority of [tls.acme] is read, and a file that has none is a mi
     ]);
   });
 });
+
+for (
+  const [what, algorithm, said] of [
+    ["key of the kind rsa of 1024 bits", "rsa:1024", true],
+    ["key of the kind ec on the curve secp256k1", "ec -pkeyopt ec_paramgen_curve:secp256k1", true],
+    ["RSA of 2048 bits", "rsa:2048", false],
+    ["P-384", "ec -pkeyopt ec_paramgen_curve:P-384", false],
+    ["P-521", "ec -pkeyopt ec_paramgen_curve:P-521", false],
+    ["Ed25519", "ed25519", false],
+  ] as const
+) {
+  interop(
+    `a certificate is ${
+      said ? "refused, because no handshake could be made with it" : "taken"
+    }, when its key is: ${what}`,
+    ["openssl"],
+    () =>
+      inFolder(async (folder) => {
+        const options = `req -x509 -nodes -days 3 -subj /CN=mail.example.com -newkey ${algorithm}`;
+        await run("openssl", [...options.split(" "), "-keyout", `${folder}/one.key`, "-out", `${folder}/one.pem`]);
+        const found = await complaints(folder, '[tls]\ncertificate = "one.pem"\nkey = "one.key"\n');
+        assert.deepEqual(
+          found,
+          [
+            `mail.toml:9: tls.key: one.key is a ${what}, with which no handshake can be made; must be P-256, P-384, P-521, ` +
+            "Ed25519 or RSA of 2048 bits or more",
+          ].filter(() => said),
+        );
+        if (said) return;
+        const { certificates } = await loadConfig(`${folder}/mail.toml`);
+        new Certificates(certificates.map(({ chain, key }) => ({ certificate: chain, key })));
+      }),
+  );
+}

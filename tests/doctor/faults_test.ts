@@ -182,6 +182,14 @@ Deno.test("a certificate that only we know is doubted", async () => {
   });
 });
 
+Deno.test("a certificate for all hosts of a domain is right for ours", async () => {
+  const pair = await selfSigned(["*.Ours.test"]);
+  await withWorld(async (world) => {
+    const findings = await world.examined({ authority: pair.authority });
+    assert.deepEqual(findings.flatMap(({ fault }) => fault ?? []), []);
+  }, { pair });
+});
+
 Deno.test("a certificate for another name is named; a TLSA record that agrees is none", async () => {
   const pair = await selfSigned(["mail.other.test"]);
   await withWorld(async (world) => {

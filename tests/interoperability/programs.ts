@@ -11,6 +11,7 @@ const PACKAGES = {
   "msmtp with SCRAM-PLUS": "msmtp (a later one, that knows scram-sha-256-plus)",
   opendkim: "opendkim",
   openssl: "openssl",
+  promtool: "prometheus",
   python: "python3",
   rspamd: "rspamd",
   "smtp-sink": "postfix",

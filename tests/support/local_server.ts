@@ -133,7 +133,7 @@ export class LocalServer {
 
   /** Takes over what the configuration says now. Rejects when that cannot be used. */
   async reload(): Promise<void> {
-    await this.running.reload(await loadConfig(this.configFile));
+    await this.running.reload(() => loadConfig(this.configFile));
   }
 
   async stop(): Promise<void> {

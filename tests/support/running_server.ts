@@ -33,9 +33,14 @@ export class RunningServer {
 
   /** `config`: the file. Resolves when all listeners listen; rejects with the log when it ends before. */
   static async start(config: string): Promise<RunningServer> {
-    const server = new RunningServer(config);
-    await server.#started();
+    const server = RunningServer.begin(config);
+    await server.started();
     return server;
+  }
+
+  /** The same, still on its way. */
+  static begin(config: string): RunningServer {
+    return new RunningServer(config);
   }
 
   get pid(): number {
@@ -79,7 +84,7 @@ export class RunningServer {
     this.#ended = false;
     this.#child = this.#spawn();
     this.#reading = this.#read(this.#child);
-    await this.#started();
+    await this.started();
   }
 
   #spawn(): Deno.ChildProcess {
@@ -103,7 +108,7 @@ export class RunningServer {
     this.#ended = true;
   }
 
-  async #started(): Promise<void> {
+  async started(): Promise<void> {
     const deadline = performance.now() + START_WITHIN;
     while (!this.log.slice(this.#from).some((line) => / info started /.test(line))) {
       if (this.#ended || performance.now() > deadline) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readAcmeState } from "../../src/tls/acme.ts";
+import { Acme, readAcmeState } from "../../src/tls/acme.ts";
 import type { AcmeSettings } from "../../src/tls/acme_settings.ts";
 import { pause, until } from "../support/letters.ts";
 import { HURRY, World } from "./acme_world.ts";
@@ -68,6 +68,43 @@ Deno.test("an authority that asks for patience is left alone for as long, over r
   } finally {
     await there.close();
   }
+});
+
+Deno.test("a hint from outside that something was mended is followed at once, but not against what the authority asked for", async () => {
+  await using world = await World.make();
+  let headers: Record<string, string> = {};
+  const there = authority(() => problem(429, "rateLimited", "too many orders", headers));
+  try {
+    const acme = await world.start(settingsAt(world, there.directory), { ...HURRY, first: HOUR, longest: HOUR });
+    await world.hasFailed(1);
+    await until(() => acme.state().nextAttempt > Date.now(), "the wait");
+    headers = { "retry-after": "7200" };
+    acme.hurry();
+    await world.hasFailed(2);
+    const { nextAttempt } = acme.state(), calls = there.asked.length;
+    assert.ok(nextAttempt - Date.now() > 1.9 * HOUR);
+    acme.hurry();
+    await pause(200);
+    assert.equal(there.asked.length, calls);
+    assert.ok(Math.abs(acme.state().nextAttempt - nextAttempt) < 1000);
+  } finally {
+    await there.close();
+  }
+});
+
+Deno.test("a store that never answers holds up neither the order for ever nor a stop", async () => {
+  await using world = await World.make();
+  const settings = settingsAt(world, "http://127.0.0.1:9/dir"), failures: string[] = [];
+  const acme = await Acme.open(settings, {
+    accountKey: () => new Promise(() => {}),
+    renewed: () => {},
+    log: (_level, _event, fields = {}) => failures.push(String(fields["error"])),
+    pace: { ...HURRY, order: 100 },
+  });
+  acme.start();
+  await until(() => failures.length > 1, "the second failure");
+  assert.match(failures[0]!, /^The store did not give the key of our account in time\. Look whether /);
+  await acme.close();
 });
 
 Deno.test("failures are further and further apart, and never in a hot loop", async () => {

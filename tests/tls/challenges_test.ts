@@ -59,6 +59,20 @@ Deno.test("http-01 answers for its tokens and for nothing else", async () => {
   }
 });
 
+Deno.test("who only holds the door open does not keep the authority out", async () => {
+  const listen = { hostname: "127.0.0.1", port: freePort() };
+  const door = await openHttpChallenge(listen, new Map([["token", "token.print"]]));
+  const idle: Deno.TcpConn[] = [];
+  try {
+    for (let count = 0; count < 300; count++) idle.push(await Deno.connect(listen));
+    const found = await answerTo(listen.port, ["GET /.well-known/acme-challenge/token HTTP/1.1\r\n\r\n"]);
+    assert.match(found, /^HTTP\/1\.1 200 OK\r\n/);
+  } finally {
+    for (const conn of idle) conn.close();
+    await door.close();
+  }
+});
+
 interface Proving {
   readonly port: number;
   readonly pem: string;
