@@ -3,16 +3,10 @@
 import { type Connect, type Guests, Listener } from "./accept/listener.ts";
 import type { Config } from "./config.ts";
 import type { Log } from "./log.ts";
+import type { Prepared } from "./prepared.ts";
 import { parseNetwork } from "./smtp/network.ts";
 
 type Wanted = Config["listeners"][number];
-
-export interface Prepared {
-  /** They accept from now on, and those that are not wanted any more are closed; who is in stays. */
-  use(): void;
-  /** The ports that were bound for it are free again; nothing once they are used. */
-  cancel(): void;
-}
 
 export class Listening {
   readonly #guests: Guests;
@@ -31,7 +25,7 @@ export class Listening {
     return [...this.#open.values()].map(({ address }) => address);
   }
 
-  /** Throws, with nothing bound, when an address cannot be had. */
+  /** Throws, with nothing bound, when an address cannot be had. Who is in stays, whatever is closed then. */
   prepare(wanted: readonly Wanted[]): Prepared {
     const next = new Map<string, { readonly listener: Listener; readonly settings: ReturnType<typeof settingsOf> }>();
     const fresh = new Set<Listener>();

@@ -6,6 +6,7 @@
 import type { ShownTo } from "./accept/stream.ts";
 import type { Certificate, Config } from "./config.ts";
 import type { Log } from "./log.ts";
+import type { Prepared } from "./prepared.ts";
 import { Acme, type AcmeParts, type AcmeState } from "./tls/acme.ts";
 import { acmeSettings } from "./tls/acme_settings.ts";
 import { Certificates, type KeyPair } from "./tls/certificates.ts";
@@ -25,11 +26,6 @@ interface Shown {
   readonly own: KeyPair | undefined;
 }
 
-export interface PreparedShow {
-  /** It is shown from now on, and what is to be ordered is ordered. */
-  use(): void;
-}
-
 export class Presenting {
   readonly #parts: PresentingParts;
   #shown: Shown = { files: [], acme: undefined, before: undefined, own: undefined };
@@ -40,7 +36,7 @@ export class Presenting {
   #ended: Promise<unknown> = Promise.resolve();
 
   /** Rejects with a sentence when a certificate cannot be used. Nothing is ordered before `use`. */
-  static async open(config: Config, parts: PresentingParts): Promise<[Presenting, PreparedShow]> {
+  static async open(config: Config, parts: PresentingParts): Promise<[Presenting, Prepared]> {
     const presenting = new Presenting(parts);
     return [presenting, await presenting.prepare(config)];
   }
@@ -71,7 +67,7 @@ export class Presenting {
   }
 
   /** Rejects with a sentence when a certificate cannot be used; what is shown stays as it is until `use`. */
-  async prepare(config: Config): Promise<PreparedShow> {
+  async prepare(config: Config): Promise<Prepared> {
     const files = config.certificates.map(pairOf), before = this.#shown.acme, acme = await this.#orders(config);
     const next = await this.#show(files, acme, config.hostname);
     // What cannot be used is found out here, where nothing has changed yet.
@@ -87,6 +83,7 @@ export class Presenting {
         // One order at a time in a process: the library for it keeps what it knows in one place.
         this.#ended = Promise.allSettled([this.#ended, before?.close()]).then(() => acme?.start());
       },
+      cancel: () => {},
     };
   }
 

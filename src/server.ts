@@ -6,33 +6,29 @@
 
 import { Guests } from "./accept/listener.ts";
 import type { Config } from "./config.ts";
-import { type Generation, type GenerationParts, openGeneration, within } from "./generation.ts";
+import { type Generation, type GenerationParts, openGeneration } from "./generation.ts";
 import { InForce } from "./in_force.ts";
 import { openStories } from "./inspection.ts";
 import { Listening } from "./listening.ts";
 import type { Log } from "./log.ts";
+import type { Prepared } from "./prepared.ts";
 import { Presenting } from "./presenting.ts";
 import { Queue } from "./queue/queue.ts";
 import { laneOf } from "./send/deliver.ts";
 import { queueSettings } from "./sending.ts";
 import { clockHandler, ClockWitness } from "./status/clock_witness.ts";
 import { Control } from "./status/control.ts";
-import { Counters, type Gauges } from "./status/metrics.ts";
-import { openStatus, type StatusServer } from "./status/page.ts";
+import { Counters } from "./status/metrics.ts";
 import { queueHandlers } from "./status/queue_requests.ts";
 import { sendHandler } from "./status/send_request.ts";
 import { openStorage } from "./storage.ts";
 import { acmeAccountKey } from "./store/acme_accounts.ts";
 import type { Decision, Stories } from "./store/stories.ts";
 import { VERSION } from "./version.ts";
+import { Watching } from "./watching.ts";
 
 /** When the server stops: milliseconds for messages that are arriving, and for deliveries. */
 const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000;
-/** And for the last pages: half a request, which strangers can send too, would be waited for without end. */
-const PAGE_PATIENCE = 1_000;
-
-/** After a write that failed, milliseconds: who is sent elsewhere because of it has to come back to see it mended. */
-const UNREADY_FOR = 60_000;
 
 /** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
 const LIVE_PATIENCE = 45_000;
@@ -85,7 +81,7 @@ export async function openServer(config: Config, plainLog: Log): Promise<Running
   }
 }
 
-interface Watching {
+interface Telling {
   readonly log: Log;
   readonly counters: Counters;
   readonly stories: Stories;
@@ -93,7 +89,7 @@ interface Watching {
 
 async function open(
   first: Config,
-  { log, counters, stories }: Watching,
+  { log, counters, stories }: Telling,
   opened: Opened,
 ): Promise<Omit<Running, "stop">> {
   // The ports first: who cannot have one has touched nothing yet.
@@ -150,38 +146,9 @@ async function open(
   opened(guests, (guests) => guests.close(SESSION_PATIENCE));
   opened(listening, (listening) => listening.close());
 
-  const began = performance.now();
-  let reloadRefused = 0;
-  const gauges = (): Gauges => {
-    const { messages, running, resting, oldest } = queue.stats(), now = Date.now();
-    const ends = presenting.endsAt(), ordered = presenting.ordered();
-    return {
-      connections: guests.size,
-      queued: messages,
-      delivering: running,
-      resting,
-      oldest: oldest === undefined ? 0 : Math.max(0, Math.round((now - oldest) / 1000)),
-      uptime: Math.round((performance.now() - began) / 1000),
-      memory: Deno.memoryUsage().rss,
-      certificate: ends && Math.round((ends - now) / 1000),
-      ordersFailed: ordered?.failures,
-      reloadRefused,
-    };
-  };
-  const pageParts = ({ hostname }: Config) => ({
-    name: hostname,
-    version: VERSION,
-    listeners: () => listening.addresses,
-    gauges,
-    counters,
-    ready: () => storage.spool.sinceFailure > UNREADY_FOR,
-    unsubscribe: () => inForce.now.unsubscribe,
-  });
-  const openPage = (config: Config): StatusServer | undefined =>
-    config.status.listen && openStatus({ ...config.status.listen, token: tokenOf(config) }, pageParts(config));
-  const closePage = (page: StatusServer | undefined) => within(PAGE_PATIENCE, page?.close() ?? Promise.resolve());
-  let page = openPage(first);
-  opened(undefined, () => closePage(page));
+  const watching = new Watching({ guests, queue, spool: storage.spool, listening, presenting, inForce, counters });
+  watching.prepare(first).use();
+  opened(watching, (watching) => watching.close());
   opened(queue, (queue) => queue.hurry());
 
   warn(first, log);
@@ -192,48 +159,42 @@ async function open(
   let isStopping = false;
   opened(undefined, () => void (isStopping = true));
   const reload = async (next: Config) => {
-    const before = inForce.now.config;
-    demandUnchanged(before, next);
+    demandUnchanged(inForce.now.config, next);
     // Whatever can fail comes first. Nobody notices it, and it is undone.
-    const shown = await presenting.prepare(next);
-    if (isStopping) throw new Error(STOPPING);
-    const listeners = listening.prepare(next.listeners);
-    const pageMoves = JSON.stringify(next.status.listen) !== JSON.stringify(before.status.listen);
-    let nextPage = page, generation: Generation;
+    const prepared: Prepared[] = [];
+    let generation: Generation;
     try {
-      if (pageMoves) nextPage = openPage(next);
+      prepared.push(await presenting.prepare(next));
+      if (isStopping) throw new Error(STOPPING);
+      prepared.push(listening.prepare(next.listeners));
+      prepared.push(watching.prepare(next));
       generation = await openNext(next);
       if (isStopping) throw await generation.close().then(() => new Error(STOPPING));
     } catch (error) {
-      if (nextPage !== page) void closePage(nextPage);
-      listeners.cancel();
+      for (const one of prepared) one.cancel();
       throw error;
     }
     // And here nothing can.
-    shown.use();
     inForce.replace(generation);
     guests.configure(doorOf(next));
     queue.configure(queueSettings(next));
     stories.configure({ ...next.stories, settingOf: next.settingOf });
     control.configure({ maxSize: next.limits.max_message_size });
-    listeners.use();
-    if (pageMoves) void closePage(page);
-    page = nextPage;
-    page?.configure(tokenOf(next), pageParts(next));
+    for (const one of prepared) one.use();
     warn(next, log);
   };
   return {
     listeners: () => listening.addresses,
-    statusPort: () => page?.port,
+    statusPort: () => watching.port,
     renew: (certificates) => presenting.renew(certificates),
     async reload(load) {
       try {
         const next = await load();
         await reload(next);
-        reloadRefused = 0;
+        watching.reloadRefused = false;
         return next;
       } catch (error) {
-        reloadRefused = 1;
+        watching.reloadRefused = true;
         throw error;
       }
     },
@@ -274,10 +235,6 @@ function told(decision: Decision, stories: Stories, log: Log): void {
 
 function doorOf({ limits }: Config): ConstructorParameters<typeof Guests>[0] {
   return { maxConnections: limits.max_connections, maxConnectionsPerHost: limits.max_connections_per_host };
-}
-
-function tokenOf({ status, secrets }: Config): string | undefined {
-  return status.token_file === undefined ? undefined : secrets.get(status.token_file);
 }
 
 function messageOf(error: unknown): string {

@@ -69,7 +69,7 @@ Deno.test("a version that cannot be used changes nothing, says why, and shows in
     ["an address that this machine has not", listener("192.0.2.1:0"), /this machine has no such address/],
     [
       "a status page where there can be none",
-      (text) => text.replace('listen = "127.0.0.1:0"', `listen = "127.0.0.3:${port}"`),
+      (text) => listener("127.0.0.4:0")(text).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.3:${port}"`),
       /Cannot show the status page on 127\.0\.0\.3/,
     ],
   ];
