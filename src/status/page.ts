@@ -142,6 +142,18 @@ ${
       ]])
     }
 </table>
+<h2>In force</h2>
+<table>
+${
+      rows([
+        [
+          "Configuration",
+          now.reloadRefused ? "the one before: the new one was refused, see the log" : "as in its file",
+        ],
+        ["Certificate", certificateIn(now.certificate)],
+      ])
+    }
+</table>
 <h2>Since the start</h2>
 <table>
 ${rows(counters.events())}
@@ -170,6 +182,12 @@ ${content}
 </body>
 </html>
 `;
+}
+
+/** Seconds until it ends, as `Gauges` has them. */
+function certificateIn(seconds: number | undefined): string {
+  if (seconds === undefined) return "none";
+  return seconds > 0 ? `ends in ${duration(seconds)}` : seconds < 0 ? "has ended" : "none that others trust";
 }
 
 /** Seconds in the two largest units that say something. */

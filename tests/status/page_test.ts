@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { Counters, type Gauges } from "../../src/status/metrics.ts";
+import { formatPage } from "../../src/status/page.ts";
+
+/** The rows under a heading, as `name: value`. */
+function rowsUnder(heading: string, gauges: Partial<Gauges>): string[] {
+  const page = formatPage({
+    name: "mail.ours.test",
+    version: "1",
+    listeners: () => [],
+    gauges: () => ({
+      connections: 0,
+      queued: 0,
+      delivering: 0,
+      resting: 0,
+      oldest: 0,
+      uptime: 0,
+      memory: 0,
+      reloadRefused: 0,
+      ...gauges,
+    }),
+    counters: new Counters(),
+    ready: () => true,
+    unsubscribe: () => undefined,
+  });
+  const table = page.split(`<h2>${heading}</h2>`)[1]?.split("</table>")[0] ?? "";
+  return [...table.matchAll(/<th>(.*)<\/th><td>(.*)<\/td>/g)].map(([, name, value]) => `${name}: ${value}`);
+}
+
+Deno.test("the status page says which configuration and which certificate are in force", () => {
+  const inForce = (gauges: Partial<Gauges>) => rowsUnder("In force", gauges);
+  assert.deepEqual(inForce({}), ["Configuration: as in its file", "Certificate: none"]);
+  assert.deepEqual(inForce({ certificate: 90 * 86_400, reloadRefused: 1 }), [
+    "Configuration: the one before: the new one was refused, see the log",
+    "Certificate: ends in 90 d 0 h",
+  ]);
+  assert.equal(inForce({ certificate: 0 })[1], "Certificate: none that others trust");
+  assert.equal(inForce({ certificate: -5 })[1], "Certificate: has ended");
+});
