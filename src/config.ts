@@ -66,7 +66,7 @@ export async function loadConfig(file: string, { credentials, now = Date.now }: 
     text = await readSmallFile(file);
   } catch (error) {
     const message = error instanceof Deno.errors.NotFound
-      ? "does not exist; write one from config.example.toml, or name another with --config"
+      ? "does not exist; make one with maildemon init ADDRESS, or name another with --config"
       : `${unreadable(error)}; must be a TOML file that this user may read`;
     throw new ConfigError([{ file, line: 0, key: "", message: `the configuration ${message}` }]);
   }

@@ -176,7 +176,7 @@ Deno.test("loading a configuration that is not there says what to do", () =>
     await assert.rejects(loadConfig(file), {
       name: "ConfigError",
       message:
-        `${file}: the configuration does not exist; write one from config.example.toml, or name another with --config`,
+        `${file}: the configuration does not exist; make one with maildemon init ADDRESS, or name another with --config`,
     });
   }));
 

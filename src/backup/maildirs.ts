@@ -2,7 +2,7 @@
  * The files of a folder that others change meanwhile: Maildirs. A reader of mail renames a file when it sets a flag,
  * and moves it from folder to folder, so it may be missed under the old name and under the new one. But it stays the
  * same file: the folder is walked again until a walk finds none that was not known, and known is what it is, not how
- * it is called. Mail that comes after the first walk is taken when it is met, and need not be.
+ * it is called. Mail that comes meanwhile is taken when it is met, and need not be: no walk is made for it.
  */
 
 import { join } from "node:path";
@@ -20,6 +20,8 @@ export interface FoundFolder {
 }
 
 const MOST_WALKS = 10;
+/** Milliseconds by which the clock of a file server may be ahead of ours. */
+const AHEAD = 60_000;
 
 /**
  * Each file is closed when the next is asked for. `failed`: something is there and cannot be opened; what it throws ends
@@ -35,6 +37,7 @@ export async function* walkMail(
     reported.add(path);
     failed(error);
   };
+  const latest = Date.now() + AHEAD;
   for (let walk = 1, found = 1; found > 0 && walk <= MOST_WALKS; walk++) {
     found = 0;
     for await (const path of walkFiles(root, "", once)) {
@@ -49,7 +52,7 @@ export async function* walkMail(
         const identity = identityOf(path.name, info);
         if (known.has(identity)) continue;
         known.add(identity);
-        found++;
+        if ((info.mtime?.getTime() ?? 0) < latest) found++;
         yield { name: path.name, file, info };
       } finally {
         file.close();

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { HeldJournal } from "../queue/held_journal.ts";
 import type { KeptMessage } from "../queue/kept_message.ts";
+import { StoreTooNew } from "../store/kv.ts";
 import { kvFaults } from "../store/kv_file.ts";
 import { peopleFaults } from "../store/kv_faults.ts";
 import { readHeld } from "../tls/acme_folder.ts";
@@ -14,7 +15,7 @@ export interface Place {
 }
 
 export interface Fault {
-  readonly part: "records" | "queue" | "mail" | "acme";
+  readonly part: "records" | "queue" | "mail" | "acme" | "stories";
   /** One sentence. */
   readonly fault: string;
 }
@@ -39,7 +40,8 @@ export async function soundnessOf(place: Place, tell: (what: string) => void): P
   const queue = await queueOf(join(place.store, "queue"));
   found("queue", queue.faults);
   found("acme", await acmeFaults(place.store));
-  const mail = await mailOf(join(place.store, "mail"), tell);
+  found("stories", (await filesIn(join(place.store, "stories"), tell)).faults);
+  const mail = await filesIn(join(place.store, "mail"), tell);
   found("mail", mail.faults);
   return { users: people.users, queued: queue.queued, mails: mail.mails, faults };
 }
@@ -49,7 +51,14 @@ async function recordsOf(
 ): Promise<{ readonly users: number; readonly faults: readonly string[] }> {
   const faults = kv === undefined ? kvFaults(store) : [];
   // What cannot be decoded ends every list it is in.
-  return faults.length > 0 ? { users: 0, faults } : await peopleFaults({ store, ...kv !== undefined && { kv } });
+  if (faults.length > 0) return { users: 0, faults };
+  try {
+    return await peopleFaults({ store, ...kv !== undefined && { kv } });
+  } catch (error) {
+    if (error instanceof StoreTooNew) throw error;
+    // The rest can be looked at all the same.
+    return { users: 0, faults: [`${kv ?? "kv.sqlite"} cannot be read: ${sentenceOf(error)}`] };
+  }
 }
 
 async function queueOf(folder: string): Promise<{ readonly queued: number; readonly faults: readonly string[] }> {
@@ -100,11 +109,11 @@ async function acmeFaults(store: string): Promise<string[]> {
   return faults;
 }
 
-async function mailOf(folder: string, tell: (what: string) => void): Promise<{ mails: number; faults: string[] }> {
+/** Whether all that is below the folder can be read, and how many messages of Maildirs there are. */
+async function filesIn(folder: string, tell: (what: string) => void): Promise<{ mails: number; faults: string[] }> {
   let mails = 0;
   const faults: string[] = [];
-  const failed = (error: unknown) =>
-    void faults.push(`${(error instanceof Error ? error.message : String(error)).replace(/\.$/, "")}.`);
+  const failed = (error: unknown) => void faults.push(sentenceOf(error));
   for await (const found of walkMail(folder, failed)) {
     tell(found.name);
     if ("folder" in found) continue;
@@ -117,4 +126,8 @@ async function mailOf(folder: string, tell: (what: string) => void): Promise<{ m
     }
   }
   return { mails, faults };
+}
+
+function sentenceOf(error: unknown): string {
+  return `${(error instanceof Error ? error.message : String(error)).replace(/\.$/, "")}.`;
 }

@@ -24,10 +24,12 @@ export interface Unpacked {
   readonly bytes: number;
 }
 
+const RECORDS = "kv.sqlite";
 /** What a backup has at its top. */
-const PARTS = [MANIFEST, SUMS, "kv.sqlite", "queue", "mail", "acme", "stories", "config"];
-// A list of three million files.
-const MOST_TEXT = 512 << 20, NO_BACKUP = "It is no backup of maildemon";
+const PARTS = [MANIFEST, SUMS, RECORDS, "queue", "mail", "acme", "stories", "config"];
+/** Characters of a manifest. */
+const MOST_MANIFEST = 16 << 20;
+const NO_BACKUP = "It is no backup of maildemon", INCOMPLETE = "It is not whole: files are missing";
 
 /** Rejects with a sentence without its full stop when it is not whole and as it was made. */
 export async function unpack(
@@ -44,7 +46,7 @@ export async function unpack(
   const tar = archive.pipeThrough(counted).pipeThrough(new DecompressionStream("gzip"));
   const entries = tar.pipeThrough(createTarDecoder({ strict: true }) as ReadableWritablePair<Entry, Uint8Array>);
   const sums: string[] = [];
-  let manifest: Manifest | undefined, compared = false, bytes = 0;
+  let manifest: Manifest | undefined, hasRecords = false, compared = false, bytes = 0;
   for await (const { header, body } of sound(entries)) {
     const name = demandName(header.name);
     if (compared) throw new Error(`It has something behind its ${SUMS}`);
@@ -57,22 +59,26 @@ export async function unpack(
       throw new Error(`It has a ${header.type} in it, ${JSON.stringify(name)}, and a backup has none`);
     }
     if (name === SUMS) {
-      compare(await textOf(body), sums);
+      const expected = sums.join("");
+      // A list that is longer by far is that of other files, and may be without end.
+      compare(await textOf(body, 2 * expected.length + MOST_MANIFEST, INCOMPLETE), expected, sums);
       compared = true;
       continue;
     }
     if (name === MANIFEST) {
-      const text = await textOf(body);
+      const text = await textOf(body, MOST_MANIFEST, NO_BACKUP);
       manifest = parseManifest(text, known);
       sums.push(sumLine(name, createHash("sha256").update(text).digest("hex")));
       continue;
     }
     const digest = isBelow(name, leaveOut) ? await digestOf(body) : await write(join(folder, name), header, body);
     sums.push(sumLine(name, digest));
+    hasRecords ||= name === RECORDS;
     bytes += header.size;
   }
   if (manifest === undefined) throw new Error(NO_BACKUP);
   if (!compared) throw new Error("It is not whole: its end is missing");
+  if (manifest.kv === undefined && !hasRecords) throw new Error(`It is not whole: ${RECORDS} is missing`);
   return { manifest, files: sums.length - 1, bytes };
 }
 
@@ -193,24 +199,25 @@ async function digestOf(body: Body): Promise<string> {
   return hash.digest("hex");
 }
 
-async function textOf(body: Body): Promise<string> {
+/** Throws an Error with `otherwise` when it is longer. */
+async function textOf(body: Body, most: number, otherwise: string): Promise<string> {
   let text = "";
   const decoder = new TextDecoder();
   for await (const piece of piecesOf(body)) {
     text += decoder.decode(piece, { stream: true });
-    if (text.length > MOST_TEXT) throw new Error(NO_BACKUP);
+    if (text.length > most) throw new Error(otherwise);
   }
   return text + decoder.decode();
 }
 
 /** The whole list in its order: a file that is missing, added or exchanged shows. */
-function compare(text: string, sums: readonly string[]): void {
-  if (text === sums.join("")) return;
+function compare(text: string, expected: string, sums: readonly string[]): void {
+  if (text === expected) return;
   const lines = new Set(text.split("\n"));
   const changed = sums.find((line) => !lines.has(line.trimEnd()));
   throw new Error(
     changed === undefined
-      ? "It is not whole: files are missing"
+      ? INCOMPLETE
       : `It was changed: ${
         changed.trimEnd().replace(/^\\?[0-9a-f]{64} {2}/, "")
       } does not have the checksum in ${SUMS}`,

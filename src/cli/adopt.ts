@@ -21,9 +21,15 @@ export const adopt: Command = {
   async run(args, options, context) {
     const { store } = await loadConfig(context.configFile);
     const folder = await queueFolderIn(args.text("dir"));
+    if (await Deno.realPath(join(store, "queue")).catch(() => undefined) === folder) {
+      throw new Error(`${printable(folder)} is the queue of this server itself: name that of the other one.`);
+    }
     const was = options.maybe("was") ?? dirname(folder);
     const request = { do: "queue.adopt", folder, from: was.replace(/(?<=.)\/+$/, ""), to: store };
-    const { messages, resumed, damaged, maildirs } = await withQueue(context, (ask) => ask(request)) as Adopted;
+    const { messages, resumed, damaged, maildirs, unfinished } = await withQueue(
+      context,
+      (ask) => ask(request),
+    ) as Adopted;
     context.out(`${messages} ${messages === 1 ? "message" : "messages"} adopted.`);
     if (resumed > 0) context.note(`Of these, an adoption that was broken off had begun with ${resumed}.`);
     if (damaged > 0) context.note(`${damaged} could not be read: see ${printable(join(folder, "damaged"))}.`);
@@ -33,6 +39,14 @@ export const adopt: Command = {
         `Some go to Maildirs outside of our store, as that server named them (see --was): ${
           outside.map(printable).join(", ")
         }`,
+      );
+    }
+    for (const other of unfinished) {
+      context.note(
+        `Messages are held whose adoption from ${
+          printable(other)
+        } was broken off: adopt that as well. If it is empty ` +
+          "or lost, let them go with queue release.",
       );
     }
     return DONE;

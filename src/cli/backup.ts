@@ -1,15 +1,20 @@
 import { basename, dirname, join, resolve } from "node:path";
 import { writeContents } from "../backup/contents.ts";
+import { firstOf, isInStore, type Manifest } from "../backup/manifest.ts";
 import { Pack } from "../backup/pack.ts";
+import { sync } from "../backup/unpack.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { HeldJournal } from "../queue/held_journal.ts";
+import type { KeptMessage } from "../queue/kept_message.ts";
 import { JOURNAL_VERSION } from "../queue/record.ts";
 import { demandKnown } from "../store/kv.ts";
 import { copyKv } from "../store/kv_file.ts";
+import { namedMaildirs } from "../store/named_maildirs.ts";
 import { Refused } from "../store/people.ts";
 import { VERSION } from "../version.ts";
-import type { Command, Context } from "./arguments.ts";
+import type { Command } from "./arguments.ts";
 import { DONE } from "./arguments.ts";
+import { withAdvice } from "./missing_rights.ts";
 import { openProgress, sizeText } from "./progress.ts";
 import { printable } from "./table.ts";
 
@@ -19,115 +24,132 @@ export const backup: Command = {
   examples: ["backup /media/disk/maildemon.tar.gz", "backup --no-mail - | ssh backup.example.net 'cat > mail.tar.gz'"],
   arguments: [{ name: "file", explain: "a .tar.gz that does not exist yet; - for standard output" }],
   options: [{ name: "no-mail", explain: "leave the Maildirs out: users, queue, configuration and keys alone" }],
-  async run(args, options, context) {
-    const config = await loadConfig(context.configFile), file = args.text("file"), mail = !options.has("no-mail");
-    if (file === "-") await toStandardOutput(config, mail, context);
-    else await toFile(config, mail, resolve(file), context);
+  async run(args, options, { configFile, note }) {
+    const config = await loadConfig(configFile), file = args.text("file"), mail = !options.has("no-mail");
+    const made = file === "-" ? await toStandardOutput(config, mail) : await toFile(config, mail, resolve(file));
+    const { files, bytes, queued, maildirs } = made, messages = queued === 1 ? "message" : "messages";
+    note(`Copied ${files} files, ${sizeText(bytes)}, ${queued} ${messages} of the queue.`);
+    const outside = maildirs.filter((path) => !isInStore(path, config.store));
+    if (mail && outside.length > 0) {
+      note(`Maildirs outside of the store are not in it, copy them as well: ${printable(firstOf(outside))}`);
+    }
     if (config.kv !== undefined) {
-      context.note(`Users, aliases and hosts are at ${config.kv} and not in it: back that server up as well.`);
+      note(`Users, aliases and hosts are at ${config.kv} and not in it: back that server up as well.`);
     }
     return DONE;
   },
 };
 
-async function toStandardOutput(config: Config, mail: boolean, context: Context): Promise<void> {
+/** What went into a backup. */
+interface Made {
+  readonly files: number;
+  readonly bytes: number;
+  /** Messages. */
+  readonly queued: number;
+  readonly maildirs: Manifest["maildirs"];
+}
+
+async function toStandardOutput(config: Config, mail: boolean): Promise<Made> {
   if (Deno.stdout.isTerminal()) {
     throw new Refused("A backup is no text for a terminal: send it to a file or a program.");
   }
-  await write(config, mail, Deno.stdout.writable, "standard output", context);
+  return await saying(config.store, "to standard output", () => write(config, mail, Deno.stdout.writable));
 }
 
-async function toFile(config: Config, mail: boolean, file: string, context: Context): Promise<void> {
+async function toFile(config: Config, mail: boolean, file: string): Promise<Made> {
   const part = `${file}.part`;
   await demandPlace(config.store, file);
+  if ((await lookAt(part))?.isSymlink) throw new Refused(`${printable(part)} is a link: remove it first.`);
   // Not `createNew`: what a backup that was killed has left is of no use to anybody.
-  const sink = await Deno.open(part, { write: true, create: true, mode: 0o600 });
+  const sink = await saying(config.store, file, () => Deno.open(part, { write: true, create: true, mode: 0o600 }));
   try {
-    if (!await sink.tryLock(true)) throw new Refused(`${part} is being written by another backup. Wait for its end.`);
-    try {
-      await sink.truncate(0);
-      await Deno.chmod(part, 0o600);
-      await write(config, mail, streamTo(sink), file, context);
-      await sink.sync();
-      await demandPlace(config.store, file);
-      await Deno.rename(part, file);
-    } catch (error) {
-      await Deno.remove(part);
-      throw error;
+    if (!await sink.tryLock(true)) {
+      throw new Refused(`${printable(part)} is being written by another backup. Wait for its end.`);
     }
+    // Again: what is locked now may have become the file of another backup meanwhile.
+    await demandPlace(config.store, file);
+    return await saying(config.store, file, async () => {
+      try {
+        await sink.truncate(0);
+        await Deno.chmod(part, 0o600);
+        const made = await write(config, mail, streamTo(sink));
+        await sink.sync();
+        await demandPlace(config.store, file);
+        await Deno.rename(part, file);
+        await sync(dirname(file));
+        return made;
+      } catch (error) {
+        await Deno.remove(part).catch(() => {});
+        throw error;
+      }
+    });
   } finally {
     sink.close();
   }
-  using folder = await Deno.open(dirname(file));
-  await folder.sync();
 }
 
-async function write(
-  config: Config,
-  mail: boolean,
-  sink: WritableStream<Uint8Array<ArrayBuffer>>,
-  where: string,
-  { note }: Context,
-): Promise<void> {
-  const { store, kv: shared, hostname } = config, now = new Date();
+/** What `work` rejects with says which backup could not be made. */
+async function saying<T>(store: string, where: string, work: () => Promise<T>): Promise<T> {
   try {
-    using progress = openProgress();
-    using journal = await HeldJournal.open(join(store, "queue"));
-    const { messages: { size: queued } } = journal.read({ bodies: false });
-    await using kv = shared === undefined ? await copyKv(store) : undefined;
-    const schema = kv?.schema ?? 0;
-    demandKnown(schema, `Cannot copy the store ${store}`);
-    const pack = new Pack(sink);
-    try {
-      await writeContents(pack, {
-        store,
-        journal,
-        ...kv && { kv },
-        config: { file: config.file, names: namedBy(config) },
-        about: {
-          version: VERSION,
-          schema,
-          journal: JOURNAL_VERSION,
-          hostname,
-          ...shared !== undefined && { kv: shared },
-          queued,
-          mail,
-        },
-        tell: (what) => progress.say(`${pack.files} files, ${sizeText(pack.bytes)}: ${what}`),
-      }, now);
-      await pack.finish(now);
-    } catch (error) {
-      await pack.abandon();
-      throw error;
-    }
-    note(
-      `Copied ${pack.files} files, ${sizeText(pack.bytes)}, ${queued} ${
-        queued === 1 ? "message" : "messages"
-      } of the queue.`,
-    );
+    return await work();
   } catch (error) {
-    throw new Error(`Cannot make the backup ${printable(where)}: ${reasonOf(error)}`);
+    if (error instanceof Refused) throw error;
+    throw new Error(`Cannot make the backup ${printable(where)}: ${reasonOf(withAdvice(error, store))}`);
   }
 }
 
-/** Every file that the configuration names. */
-function namedBy({ domains, certificates, secrets }: Config): string[] {
-  return [
-    ...domains.flatMap(({ dkim }) => dkim.map(({ key }) => key)),
-    ...certificates.flatMap(({ certificateFile, keyFile }) => [certificateFile, keyFile]),
-    ...secrets.keys(),
-  ];
+async function write(config: Config, mail: boolean, sink: WritableStream<Uint8Array<ArrayBuffer>>): Promise<Made> {
+  const { store, kv: shared, hostname } = config, now = new Date();
+  using progress = openProgress();
+  using journal = await HeldJournal.open(join(store, "queue"));
+  const { messages } = journal.read({ bodies: false }), queued = messages.size;
+  await using kv = shared === undefined ? await copyKv(store) : undefined;
+  const schema = kv?.schema ?? 0;
+  demandKnown(schema, `Cannot copy the store ${store}`);
+  const named = kv === undefined ? [] : await namedMaildirs(store);
+  const maildirs = [...new Set([...named, ...outsideOf(store, messages.values())])];
+  const pack = new Pack(sink);
+  try {
+    await writeContents(pack, {
+      store,
+      journal,
+      ...kv && { kv },
+      config: { file: config.file, names: config.files.filter((file) => file !== config.file) },
+      about: {
+        version: VERSION,
+        schema,
+        journal: JOURNAL_VERSION,
+        hostname,
+        ...shared !== undefined && { kv: shared },
+        queued,
+        mail,
+        maildirs,
+      },
+      tell: (what) => progress.say(`${pack.files} files, ${sizeText(pack.bytes)}: ${what}`),
+    }, now);
+    await pack.finish(now);
+  } catch (error) {
+    await pack.abandon();
+    throw error;
+  }
+  return { files: pack.files, bytes: pack.bytes, queued, maildirs };
+}
+
+/** Maildirs for which messages wait. */
+function* outsideOf(store: string, messages: Iterable<KeptMessage>): Generator<string> {
+  for (const { envelope: { recipients } } of messages) {
+    for (const { target } of recipients) {
+      if (target.to === "maildir" && !isInStore(target.path, store)) yield target.path;
+    }
+  }
 }
 
 async function demandPlace(store: string, file: string): Promise<void> {
-  const there = await Deno.lstat(file).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
-  if (there !== undefined) {
+  if (await lookAt(file) !== undefined) {
     throw new Refused(`${printable(file)} exists, and a backup never overwrites a file: choose another name.`);
   }
-  const folder = await realPath(dirname(file)), inside = `${folder}/`.startsWith(`${await realPath(store)}/`);
-  if (inside) {
+  const folder = await realPath(dirname(file), "There is no folder");
+  if (`${folder}/`.startsWith(`${await realPath(store, "There is nothing to copy, as there is no store")}/`)) {
     throw new Refused(
       `${
         printable(basename(file))
@@ -136,11 +158,21 @@ async function demandPlace(store: string, file: string): Promise<void> {
   }
 }
 
-async function realPath(folder: string): Promise<string> {
+/** Undefined when nothing has this name. A link is not followed. */
+async function lookAt(path: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+async function realPath(folder: string, otherwise: string): Promise<string> {
   try {
     return await Deno.realPath(folder);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) throw new Refused(`There is no folder ${printable(folder)}.`);
+    if (error instanceof Deno.errors.NotFound) throw new Refused(`${otherwise} ${printable(folder)}.`);
     throw error;
   }
 }
@@ -156,7 +188,7 @@ function streamTo(file: Deno.FsFile): WritableStream<Uint8Array<ArrayBuffer>> {
 
 function reasonOf(error: unknown): string {
   const reason = error instanceof Error ? error.message : String(error);
-  if (/No space left|disk is full/i.test(reason)) {
+  if (/No space left|disk is full|quota exceeded/i.test(reason)) {
     return "the disk is full. Nothing was left there; make room, or choose another place.";
   }
   return /[.!?]$/.test(reason) ? reason : `${reason}.`;

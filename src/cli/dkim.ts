@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Config, DkimKey } from "../config.ts";
 import { loadConfig } from "../config.ts";
 import type { Lookup } from "../dns/records.ts";
@@ -41,7 +41,8 @@ const keygen: Command = {
   async run(args, options, context) {
     const domain = parseDomain(args.text("domain"));
     if (domain === undefined || domain.startsWith("[")) throw new WrongUsage("DOMAIN must be a name like example.com.");
-    const folder = options.maybe("dir") ?? join(dirname(context.configFile), "dkim");
+    // In full: what is printed for the config counts from its folder, not from here.
+    const folder = resolve(options.maybe("dir") ?? join(dirname(context.configFile), "dkim"));
     const bits = options.number("bits") ?? LEAST_BITS;
     demandBits(bits);
     const made = planned(options).map((one) => ({ ...one, file: join(folder, `${domain}.${one.selector}.pem`) }));

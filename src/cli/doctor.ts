@@ -53,7 +53,7 @@ export const doctor: Command = {
           { topic: "config", about: line === 0 ? file : `${file}:${line}` },
           "config-wrong",
           key === "" ? message : `${key}: ${message}`,
-          "Correct it first: the server does not start with it, and nothing else was looked at.",
+          "Put it right first: nothing else was looked at.",
         )
       ));
     }

@@ -11,11 +11,13 @@ import { dkimRecord, generateDkimKey } from "../send/dkim_key.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import { demandDelivery } from "../store/delivery.ts";
 import { demandMailbox, Refused } from "../store/people.ts";
+import { demandNoTag } from "../store/users.ts";
 import type { Command, Context, Given } from "./arguments.ts";
 import { DEFAULT_CONFIG, DONE, WrongUsage } from "./arguments.ts";
 import { datedSelectors } from "./dkim.ts";
 import { ADDRESS_OPTION, addressesFrom } from "./dns.ts";
 import { HIGH_PORTS, initialConfig, STANDARD_PORTS } from "./init_config.ts";
+import { shellWord } from "./shell_word.ts";
 import { printable } from "./table.ts";
 import { readWhole, removeParts, writeWhole } from "./whole_file.ts";
 import { withPeople } from "./with_people.ts";
@@ -56,17 +58,23 @@ export const init: Command = {
   async run(args, options, context) {
     const address = demandMailbox(args.text("address"), "The address");
     if (address.domain.startsWith("[")) throw new WrongUsage("ADDRESS must be in a domain, like ann@example.com.");
+    demandNoTag(address);
     const delivery = options.maybe("deliver");
     if (delivery !== undefined) demandDelivery(delivery);
     const addresses = addressesFrom(options) ?? publicAddresses();
-    const dir = options.maybe("dir"), file = resolve(dir === undefined ? context.configFile : join(dir, "config.toml"));
+    const dir = options.maybe("dir");
+    if (dir === "") throw new WrongUsage("--dir must be a folder; the current one is .");
+    const file = resolve(dir === undefined ? context.configFile : join(dir, "config.toml"));
     const there = { ...context, configFile: file };
 
     const fresh = await readWhole(file) === undefined;
     if (fresh) await writeConfig(address, options, there);
     else context.note(`${printable(file)} is there already, and stays as it is.`);
     const config = await loadConfig(file);
-    await addUser(address, delivery, config, options, there);
+    await addUser(address, delivery, config, options, there).catch((error) => {
+      if (fresh) context.note("What was written stays: the same line, said again, adds the user.");
+      throw error;
+    });
 
     const keys = config.domains.map(({ name }) => ({
       name,
@@ -165,7 +173,7 @@ async function addUser(
   options: Given,
   context: Context,
 ): Promise<void> {
-  const { prompt, out, note } = context, login = formatMailbox(address);
+  const { prompt, note } = context, login = formatMailbox(address);
   if (!config.domains.some(({ name }) => name === address.domain)) {
     throw new Refused(
       `${config.file} has no domain ${address.domain}: add [[domains]] with this name there, or choose another --dir.`,
@@ -174,7 +182,7 @@ async function addUser(
   await withPeople(context, async ({ users }) => {
     const all = await users.list();
     if (all.some((user) => user.address.toLowerCase() === login.toLowerCase())) {
-      note(`The user ${printable(login)} is there already.`);
+      note(`The user ${printable(login)} is there already, and stays as it is.`);
       return;
     }
     const asks = !options.has("yes");
@@ -185,7 +193,8 @@ async function addUser(
     const password = given ?? newPassword();
     await users.add({ address: login, deliver: deliver === "maildir" ? [] : [deliver], password });
     note(`Added the user ${printable(login)}.`);
-    if (given === undefined) out(`; Password of ${printable(login)}, shown only here: ${password}`);
+    // Not to standard output: that goes into a zone.
+    if (given === undefined) note(`Password of ${printable(login)}, shown only here: ${password}`);
   });
 }
 
@@ -228,22 +237,31 @@ function hasIpv6(): boolean {
   return Deno.networkInterfaces().some(({ family }) => family === "IPv6");
 }
 
-function nextSteps({ file, listeners, tls }: Config, addresses: readonly string[]): string {
+function nextSteps({ file, listeners, certificates, tls }: Config, addresses: readonly string[]): string {
   const near = relative(Deno.cwd(), file), named = near.startsWith("..") ? file : near;
-  const maildemon = file === DEFAULT_CONFIG ? "maildemon" : `maildemon --config ${printable(named)}`;
+  const isOfSystem = file === DEFAULT_CONFIG;
+  const maildemon = isOfSystem ? "maildemon" : `maildemon --config ${printable(shellWord(named))}`;
   const lines: string[] = [];
   if (addresses.length === 0) {
-    lines.push("This machine has no public address of its own, so the records of addresses are missing: --address IP.");
+    lines.push(
+      "This machine has no public address of its own. Say it with --address IP, and its records are there, too.",
+    );
   }
-  if (tls.acme !== undefined && tls.certificate === undefined) {
+  if (tls.acme !== undefined && certificates.length === 0) {
     lines.push("A certificate is fetched once the name leads here; until then the server presents one of its own.");
+  } else if (certificates.length === 0) {
+    lines.push("Without a certificate nobody can sign in and send: the configuration says where to name one.");
   }
   if (Deno.build.os !== "windows" && Deno.uid() !== 0 && listeners.some(({ address }) => address.port < 1024)) {
     lines.push("Ports below 1024 need root or the service; with --ports high in a new folder they are not needed.");
   }
   return [
     ...lines,
-    `Next: "${maildemon} doctor" says what is still missing in the DNS, "${maildemon} serve" runs the server, and`,
-    `"${maildemon} service install" makes it a service of this system.`,
+    "What comes next:",
+    "  1. Publish the records at your DNS provider.",
+    isOfSystem
+      ? `  2. "${maildemon} service install" makes it a service, and prints the line that starts it.`
+      : `  2. "${maildemon} serve" runs the server.`,
+    `  3. "${maildemon} doctor" says what is still missing.`,
   ].join("\n");
 }

@@ -29,7 +29,8 @@ export const HIGH_PORTS: Ports = { mx: 2525, submission: 2587, submissions: 2465
 
 export function initialConfig({ ports, everywhere, acme, ...beginning }: Beginning): string {
   return [
-    '# Written by "maildemon init". Every other setting has its default: config.example.toml explains them all.',
+    '# Written by "maildemon init". All other settings have their defaults: config.example.toml, which comes with each',
+    "# release, explains them.",
     '# After a change, "maildemon check" says whether it is right, and "maildemon dns" what to publish.',
     "",
     `hostname = ${quoted(beginning.hostname)}`,

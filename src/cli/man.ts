@@ -13,6 +13,18 @@ export const VARIABLES: readonly (readonly [name: string, explain: string])[] = 
   ["NO_COLOR", "Set to anything, nothing is coloured."],
 ];
 
+/** What `init` and `service install` make. */
+const FILES: readonly (readonly [path: string, explain: string])[] = [
+  [DEFAULT_CONFIG, "The configuration; every key of it is explained in config.example.toml, which each release has."],
+  ["/etc/maildemon/dkim/", "Keys that sign mail."],
+  ["/etc/maildemon/environment", "DENO_KV_ACCESS_TOKEN for the service, where the store of people is on a server."],
+  ["/etc/systemd/system/maildemon.service", "The service; /Library/LaunchDaemons/maildemon.plist on macOS."],
+  [
+    "/var/lib/maildemon/",
+    "The store: people and hosts (kv.sqlite), the queue, mail that is kept, certificates, stories.",
+  ],
+];
+
 const EXIT_CODES: readonly (readonly [code: number, explain: string])[] = [
   [DONE, "Done."],
   [FAILED, "Refused or failed; the reason is on standard error."],
@@ -42,7 +54,7 @@ export function manPage({ name, summary, commands }: Program, date: Date): strin
     ".SH ENVIRONMENT",
     ...VARIABLES.flatMap(([variable, explain]) => entry(`\\fB${variable}\\fR`, explain)),
     ".SH FILES",
-    ...entry(`\\fI${DEFAULT_CONFIG}\\fR`, "The configuration."),
+    ...FILES.flatMap(([file, explain]) => entry(`\\fI${text(file)}\\fR`, explain)),
   ].join("\n");
 }
 

@@ -52,7 +52,7 @@ export function openPrompt(keyboard: Keyboard, say: (text: string) => void): Pro
       if (!keyboard.isTerminal()) return await line(bytes, "a password");
       const first = await hidden(`${question}: `);
       if (kind === "new" && await hidden(`${question}, once more: `) !== first) {
-        throw new Refused("The two passwords differ. Nothing was changed.");
+        throw new Refused("The two passwords differ: none was set.");
       }
       return first;
     },
@@ -128,7 +128,7 @@ async function typed(bytes: Bytes): Promise<string> {
       case undefined:
       case END:
       case INTERRUPT:
-        throw new Refused("Cancelled. Nothing was changed.");
+        throw new Refused("Cancelled: no password was set.");
       case CR:
       case LF:
         return decode(read);

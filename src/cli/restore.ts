@@ -1,5 +1,5 @@
-import { basename, dirname, join, resolve } from "node:path";
-import { type Manifest } from "../backup/manifest.ts";
+import { dirname, join, resolve } from "node:path";
+import { firstOf, isInStore, type Manifest } from "../backup/manifest.ts";
 import { sync, syncAll, unpack } from "../backup/unpack.ts";
 import { loadConfig, parseConfig } from "../config.ts";
 import { silent } from "../log.ts";
@@ -10,6 +10,7 @@ import { Refused } from "../store/people.ts";
 import type { Command, Context } from "./arguments.ts";
 import { DONE } from "./arguments.ts";
 import { openProgress, sizeText } from "./progress.ts";
+import { shellWord } from "./shell_word.ts";
 import { printable } from "./table.ts";
 import { idleQueue } from "./with_queue.ts";
 
@@ -32,53 +33,65 @@ export const restore: Command = {
   async run(args, options, context) {
     const file = args.text("file"), configDir = options.maybe("config-dir");
     const store = resolve(options.maybe("store") ?? await storeOf(context.configFile));
-    await demandEmpty(store);
-    const draft = `${store}.restoring`;
+    const place = await demandEmpty(store), draft = `${place}.restoring`;
+    // The one file that every backup has there: it need not be unpacked for this.
+    if (configDir !== undefined && await isThere(join(configDir, "config.toml"))) throw configThere(configDir);
     await makeDraft(draft);
     try {
       const { manifest, files, bytes } = await read(file, draft, configDir === undefined);
-      if (manifest.store !== store) await moveQueue(draft, manifest.store, store);
+      const damaged = manifest.store === store ? 0 : await moveQueue(draft, manifest.store, store);
       await syncAll(draft);
       const config = configDir === undefined ? undefined : await placeConfig(join(draft, "config"), resolve(configDir));
-      await intoPlace(draft, store, config ?? []);
+      await intoPlace(draft, place, config ?? []);
       context.out(
-        `Restored ${files} files, ${sizeText(bytes)}, taken ${manifest.taken} from ${printable(manifest.hostname)}.`,
+        `Restored ${files} files, ${sizeText(bytes)}, taken ${printable(manifest.taken)} from ${
+          printable(manifest.hostname)
+        }.`,
       );
-      say(context, { file, store, manifest, configDir });
+      say(context, { file, store, manifest, configDir, damaged });
     } catch (error) {
       await Deno.remove(draft, { recursive: true }).catch(() => {});
-      throw error;
+      if (error instanceof Refused) throw error;
+      throw new Error(`Cannot restore ${printable(file)}: ${reasonOf(error)}. Nothing was changed.`);
     }
     return DONE;
   },
 };
 
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error ? error.message : String(error);
+  if (/No space left|quota exceeded/i.test(reason)) return "The disk is full: make room, or name another --store";
+  return printable(reason).replace(/\.$/, "");
+}
+
 async function read(file: string, draft: string, withoutConfig: boolean) {
   using progress = openProgress();
   let done = 0;
-  try {
-    const archive = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
-    return await unpack(archive, {
-      folder: draft,
-      known: { schema: SCHEMA, journal: JOURNAL_VERSION },
-      ...withoutConfig && { leaveOut: "config" },
-      tell: (bytes) => progress.say(`${sizeText(done += bytes)} read`),
-    });
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    const why = /No space left/i.test(reason) ? "The disk is full: make room, or name another --store" : reason;
-    throw new Error(`Cannot restore ${printable(file)}: ${why.replace(/\.$/, "")}. Nothing was changed.`);
-  }
+  const archive = file === "-" ? Deno.stdin.readable : (await Deno.open(file)).readable;
+  return await unpack(archive, {
+    folder: draft,
+    known: { schema: SCHEMA, journal: JOURNAL_VERSION },
+    ...withoutConfig && { leaveOut: "config" },
+    tell: (bytes) => progress.say(`${sizeText(done += bytes)} read`),
+  });
 }
 
-/** The queue names Maildirs by their paths. What goes into those of the old store goes into those of this one. */
-async function moveQueue(draft: string, from: string, to: string): Promise<void> {
+/**
+ * The queue names Maildirs by their paths. What goes into those of the old store goes into those of this one. Resolves
+ * with the number of messages that could not be read.
+ */
+async function moveQueue(draft: string, from: string, to: string): Promise<number> {
   const folder = join(draft, "queue"), old = join(draft, "queue-of-the-old-store");
-  const isThere = await Deno.rename(folder, old).then(() => true, () => false);
-  if (!isThere) return;
-  const spool = await Spool.open({ folder, log: silent });
   try {
-    await idleQueue(spool).byHand.adopt({ folder: old, moved: { from, to } });
+    await Deno.rename(folder, old);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+  const spool = await Spool.open({ folder, log: silent });
+  let damaged: number;
+  try {
+    ({ damaged } = await idleQueue(spool).byHand.adopt({ folder: old, moved: { from, to } }));
   } finally {
     await spool.close();
   }
@@ -86,6 +99,7 @@ async function moveQueue(draft: string, from: string, to: string): Promise<void>
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   });
   await Deno.remove(old, { recursive: true });
+  return damaged;
 }
 
 /** The files that were made. None of them existed. */
@@ -107,40 +121,52 @@ async function placeConfig(from: string, folder: string): Promise<string[]> {
   } catch (error) {
     await removeAll(made);
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    throw new Refused(
-      `A file of the configuration exists in ${folder} already, and none is overwritten. Nothing was changed.`,
-    );
+    throw configThere(folder);
   }
 }
 
-async function intoPlace(draft: string, store: string, made: readonly string[]): Promise<void> {
+function configThere(folder: string): Refused {
+  return new Refused(
+    `A file of the configuration exists in ${printable(folder)} already, and none is overwritten. Nothing was changed.`,
+  );
+}
+
+function isThere(path: string): Promise<boolean> {
+  return Deno.lstat(path).then(() => true, () => false);
+}
+
+async function intoPlace(draft: string, place: string, made: readonly string[]): Promise<void> {
   try {
     // In one step, over the empty folder that may be there.
-    await Deno.rename(draft, store);
+    await Deno.rename(draft, place);
   } catch (error) {
     await removeAll(made);
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `Cannot put the store into place as ${store}: ${reason}. Give --store another folder, or remove that one if it is empty.`,
+      `${reason}; it cannot be put into place as ${place}: give --store another folder, or remove that one if it is empty`,
     );
   }
-  await sync(dirname(store));
+  await sync(dirname(place));
 }
 
-function say(
-  { note }: Context,
-  { file, store, manifest, configDir }: {
-    file: string;
-    store: string;
-    manifest: Manifest;
-    configDir: string | undefined;
-  },
-): void {
+interface Restored {
+  readonly file: string;
+  readonly store: string;
+  readonly manifest: Manifest;
+  readonly configDir: string | undefined;
+  /** Messages of the queue that could not be read. */
+  readonly damaged: number;
+}
+
+function say({ note }: Context, { file, store, manifest, configDir, damaged }: Restored): void {
   const { kv, mail, elsewhere } = manifest;
   if (!mail) note("The backup was made with --no-mail: the Maildirs are empty.");
   if (kv !== undefined) note(`Users, aliases and hosts are not in it: they are at ${printable(kv)}, as before.`);
+  if (damaged > 0) note(`${damaged} of the queue could not be read: see ${printable(join(store, "queue/damaged"))}.`);
+  sayMaildirs(note, manifest, store);
   if (configDir === undefined) {
-    note(`The configuration and its keys are in the backup as well: tar xzf ${printable(file)} config`);
+    const from = file === "-" ? "FILE" : shellWord(printable(file));
+    note(`The configuration and its keys are in the backup as well: tar xzf ${from} config`);
   } else {
     note(`The configuration is ${printable(join(configDir, "config.toml"))}. Its "store" must be ${store}.`);
     for (const [name, path] of Object.entries(elsewhere)) {
@@ -152,7 +178,25 @@ function say(
     }
   }
   if (Deno.build.os !== "windows" && Deno.uid() === 0) {
-    note(`It belongs to root. A service with StateDirectory= takes it over at its start; else: chown -R USER ${store}`);
+    note(
+      "It belongs to root. A service with StateDirectory= takes it over at its start; " +
+        `else: chown -R USER ${shellWord(printable(store))}`,
+    );
+  }
+}
+
+function sayMaildirs(note: Context["note"], { maildirs, store: old }: Manifest, store: string): void {
+  const outside = maildirs.filter((path) => !isInStore(path, old));
+  const moved = old === store ? [] : maildirs.filter((path) => isInStore(path, old));
+  if (outside.length > 0) {
+    note(`Maildirs outside of the store were not in it, copy them as well: ${printable(firstOf(outside))}`);
+  }
+  if (moved.length > 0) {
+    note(
+      `Users name Maildirs where the store was, say where they are now (user set ADDRESS --deliver maildir:PATH): ${
+        printable(firstOf(moved))
+      }`,
+    );
   }
 }
 
@@ -168,17 +212,29 @@ async function storeOf(configFile: string): Promise<string> {
   return "config" in parsed ? parsed.config.store : (await loadConfig(configFile)).store;
 }
 
-async function demandEmpty(store: string): Promise<void> {
+/** The folder itself, when `store` is a link to it. */
+async function demandEmpty(store: string): Promise<string> {
+  let place: string;
   try {
-    for await (const { name } of Deno.readDir(store)) {
-      throw new Refused(
-        `${printable(store)} is not empty, it has ${printable(name)} in it: a backup is only put into an empty store.`,
-      );
-    }
+    place = await Deno.realPath(store);
   } catch (error) {
-    if (error instanceof Deno.errors.NotADirectory) throw new Refused(`${printable(store)} is not a folder.`);
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (error instanceof Deno.errors.NotFound) return store;
+    throw error;
   }
+  const [{ dev, isDirectory }, above] = await Promise.all([Deno.stat(place), Deno.stat(dirname(place))]);
+  if (!isDirectory) throw new Refused(`${printable(store)} is not a folder.`);
+  if (dev !== above.dev) {
+    throw new Refused(
+      `${printable(store)} is a disk of its own, and a store is put into place in one step: give --store a folder ` +
+        `on it, such as ${printable(join(store, "maildemon"))}, and name that in the configuration.`,
+    );
+  }
+  for await (const { name } of Deno.readDir(place)) {
+    throw new Refused(
+      `${printable(store)} is not empty, it has ${printable(name)} in it: a backup is only put into an empty store.`,
+    );
+  }
+  return place;
 }
 
 async function makeDraft(draft: string): Promise<void> {
@@ -194,7 +250,11 @@ async function makeDraft(draft: string): Promise<void> {
       throw new Refused(`There is no folder ${printable(dirname(draft))} for the store.`);
     }
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot make the folder ${printable(basename(draft))} beside the store: ${reason}.`);
+    throw new Error(
+      `Cannot make the folder ${printable(draft)} beside the store: ${
+        printable(reason)
+      }. Run this as somebody who may.`,
+    );
   }
 }
 

@@ -5,13 +5,13 @@
 
 import { dirname } from "node:path";
 import { accountIn, obstacle } from "../service/reach.ts";
-import { SERVICE } from "../service/service_facts.ts";
+import { hiddenPaths, SERVICE } from "../service/service_facts.ts";
 import { askServer } from "../status/control.ts";
 import { Refused } from "../store/people.ts";
 import type { Command, Context, Given, Option } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, YES_OPTION } from "./arguments.ts";
 import { planService, type ServicePlan } from "./service_plan.ts";
-import { formatJson, formatSides } from "./table.ts";
+import { formatJson, formatSides, printable } from "./table.ts";
 import { readWhole, writeWhole } from "./whole_file.ts";
 
 const FOR: Option = {
@@ -55,6 +55,7 @@ const install: Command = {
     }
     // Whoever makes a package has no configuration.
     const plan = await planService(options, context, options.has("root") ? "right if there" : "right");
+    if (!options.has("root")) await demandProgram(plan.facts.executable);
     demandVisible(plan);
     let replaced = false, written = false;
     for (const { path, text } of plan.files) {
@@ -149,6 +150,16 @@ function demandRoot(options: Given): void {
   );
 }
 
+async function demandProgram(path: string): Promise<void> {
+  const isProgram = await Deno.stat(path).then(
+    ({ isFile, mode }) => isFile && ((mode ?? 0) & 0o111) !== 0,
+    () => false,
+  );
+  if (!isProgram) {
+    throw new Refused(`${printable(path)} is no program: name one that can be run with --executable FILE.`);
+  }
+}
+
 function demandVisible({ hidden: [path] }: ServicePlan): void {
   if (path === undefined) return;
   throw new Refused(
@@ -178,7 +189,14 @@ async function doubts({ facts, readByUser }: ServicePlan): Promise<string[]> {
       found.push(`The user ${SERVICE} has to be able to read ${path}, and the rights of ${stopped} may not allow it.`);
     }
   }
-  for (const path of facts.maildirs) found.push(`The user ${SERVICE} has to be able to write to ${path}, too.`);
+  for (const path of facts.maildirs) {
+    found.push(
+      hiddenPaths([path]).length === 0
+        ? `The user ${SERVICE} has to be able to write to ${path}, too.`
+        : `The service sees no home and no temporary folder, so mail for ${path} waits: choose another place for it, or ` +
+          `say ProtectHome=no and PrivateTmp=no in a drop-in (systemctl edit ${SERVICE}).`,
+    );
+  }
   return found;
 }
 

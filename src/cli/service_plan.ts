@@ -8,6 +8,7 @@ import { isStateFolder, systemdUnit, sysusersLine } from "../service/systemd_uni
 import { demandDelivery } from "../store/delivery.ts";
 import { Refused } from "../store/people.ts";
 import type { Context, Given } from "./arguments.ts";
+import { shellWord } from "./shell_word.ts";
 import { readWhole } from "./whole_file.ts";
 import { withPeople } from "./with_people.ts";
 
@@ -41,8 +42,12 @@ export async function planService(
   needs: "right" | "right if there" | "none",
 ): Promise<ServicePlan> {
   const manager = managerOf(options), root = options.maybe("root") ?? "/";
-  const executable = options.maybe("executable") ??
-    (Deno.build.standalone ? Deno.execPath() : `/usr/local/bin/${SERVICE}`);
+  const named = options.maybe("executable");
+  const executable = named !== undefined
+    ? resolve(named)
+    : Deno.build.standalone
+    ? Deno.execPath()
+    : `/usr/local/bin/${SERVICE}`;
   const missing = needs === "none" || needs !== "right" && await readWhole(context.configFile) === undefined;
   const rest = missing ? defaults(context.configFile) : await configured(context);
   const facts: ServiceFacts = { executable, ...rest.facts };
@@ -97,10 +102,10 @@ type Plan = Pick<ServicePlan, "files" | "hidden" | "link" | "begin" | "renew" | 
 const plans: Readonly<Record<Manager, (facts: ServiceFacts, root: string, readByUser: readonly string[]) => Plan>> = {
   systemd(facts, root, readByUser) {
     const folder = join(root, "etc/systemd/system"), unit = `${SERVICE}.service`;
-    const owning = isStateFolder(facts.store) ? [] : [
-      `mkdir -p ${facts.store}`,
-      `chown -R ${SERVICE}: ${facts.store}`,
-    ];
+    const owned = ["systemd-sysusers"];
+    if (!isStateFolder(facts.store)) {
+      owned.push(`mkdir -p -m 700 ${facts.store}`, `chown -R ${SERVICE}: ${facts.store}`);
+    }
     return {
       files: [
         { path: join(folder, unit), text: systemdUnit(facts) },
@@ -108,24 +113,23 @@ const plans: Readonly<Record<Manager, (facts: ServiceFacts, root: string, readBy
       ],
       hidden: hiddenPaths([facts.executable, facts.store, ...readByUser]),
       link: join(folder, "multi-user.target.wants", unit),
-      begin: ["systemd-sysusers", ...owning, "systemctl daemon-reload", `systemctl enable --now ${SERVICE}`].join(
-        " && ",
-      ),
-      renew: `systemctl daemon-reload && systemctl restart ${SERVICE}`,
+      begin: [...owned, "systemctl daemon-reload", `systemctl enable --now ${SERVICE}`].join(" && "),
+      renew: [...owned, "systemctl daemon-reload", `systemctl restart ${SERVICE}`].join(" && "),
       end: `systemctl stop ${SERVICE}; systemctl daemon-reload`,
     };
   },
   launchd(facts, root) {
     // Nobody hands secrets over here: the user has to own the files, or their folder.
     const secrets = facts.secrets.map(({ file }) => dirname(file) === dirname(facts.config) ? file : dirname(file));
+    const store = shellWord(facts.store), owned = [facts.store, ...new Set(secrets)].map(shellWord).join(" ");
     const plist = `/Library/LaunchDaemons/${SERVICE}.plist`, start = `launchctl bootstrap system ${plist}`;
     return {
       files: [{ path: join(root, plist), text: launchdPlist(facts) }],
       hidden: [],
       begin: [
-        `sysadminctl -addUser ${LAUNCHD_USER} -roleAccount -home ${facts.store} -shell /usr/bin/false`,
-        `mkdir -p ${facts.store}`,
-        `chown -R ${LAUNCHD_USER} ${[facts.store, ...new Set(secrets)].join(" ")}`,
+        `sysadminctl -addUser ${LAUNCHD_USER} -roleAccount -home ${store} -shell /usr/bin/false`,
+        `mkdir -p ${store}`,
+        `chown -R ${LAUNCHD_USER} ${owned}`,
         start,
       ].join(" && "),
       renew: `launchctl bootout system/${SERVICE}; ${start}`,

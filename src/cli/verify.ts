@@ -1,7 +1,8 @@
-import { type Fault, soundnessOf } from "../backup/soundness.ts";
+import { type Fault, type Place, type Soundness, soundnessOf } from "../backup/soundness.ts";
 import { loadConfig } from "../config.ts";
 import type { Command } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION } from "./arguments.ts";
+import { withAdvice } from "./missing_rights.ts";
 import { openProgress } from "./progress.ts";
 import type { Column } from "./table.ts";
 import { formatJson, formatTable } from "./table.ts";
@@ -18,18 +19,29 @@ export const verify: Command = {
   options: [JSON_OPTION],
   async run(_args, options, { configFile, out, note, colour }) {
     const { store, kv } = await loadConfig(configFile);
-    const { faults, ...counts } = await (async () => {
-      using progress = openProgress();
-      return await soundnessOf({ store, ...kv !== undefined && { kv } }, (what) => progress.say(`Reading ${what}`));
-    })();
+    const { faults, ...counts } = await soundness({ store, ...kv !== undefined && { kv } });
     const { users, queued, mails } = counts, isSound = faults.length === 0;
     if (options.has("json")) out(formatJson({ store, ok: isSound, ...counts, problems: faults }));
     else {
       if (!isSound) out(formatTable(COLUMNS, faults, colour));
       note(
-        `${store}: ${users} users, ${queued} messages in the queue, ${mails} in Maildirs, ${faults.length} problems.`,
+        `${store}: ${counted(users, "user")}, ${counted(queued, "message")} in the queue, ${mails} in Maildirs, ` +
+          `${counted(faults.length, "problem")}.`,
       );
     }
     return isSound ? DONE : FAILED;
   },
 };
+
+async function soundness(place: Place): Promise<Soundness> {
+  using progress = openProgress();
+  try {
+    return await soundnessOf(place, (what) => progress.say(`Reading ${what}`));
+  } catch (error) {
+    throw withAdvice(error, place.store);
+  }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}

@@ -40,13 +40,14 @@ export async function removeParts(folder: string): Promise<void> {
   }
 }
 
-/** Undefined when it does not exist. */
+/** Undefined when it does not exist. Rejects with one sentence when it cannot be read. */
 export async function readWhole(path: string): Promise<string | undefined> {
   try {
     return await Deno.readTextFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
+    const why = error instanceof Deno.errors.PermissionDenied ? "this user may not" : messageOf(error);
+    throw new Error(`Cannot read ${path}: ${why}.`);
   }
 }
 

@@ -10,6 +10,7 @@ import { askServer, type Request } from "../status/control.ts";
 import { queueHandlers } from "../status/queue_requests.ts";
 import { openKv } from "../store/kv.ts";
 import type { Context } from "./arguments.ts";
+import { withAdvice } from "./missing_rights.ts";
 import { asOwner } from "./store_owner.ts";
 
 export type Ask = (request: Request) => Promise<unknown>;
@@ -21,7 +22,9 @@ export async function withQueue<T>(context: Context, work: (ask: Ask) => Promise
 }
 
 async function withQueueIn<T>(store: string, kv: string | undefined, work: (ask: Ask) => Promise<T>): Promise<T> {
-  const probe = await askServer(store, { do: "queue.stats" });
+  const probe = await askServer(store, { do: "queue.stats" }).catch((error) => {
+    throw withAdvice(error, store);
+  });
   if (probe === "not running") {
     // Whoever may not touch the records of a newer program must not touch its journal either.
     if (kv === undefined) (await openKv({ store })).close();

@@ -32,10 +32,9 @@ export async function readSecretText(
     }
     return text;
   } catch (error) {
-    if (credentials === undefined || !(error instanceof Deno.errors.PermissionDenied)) {
-      return place.fail(`${file} ${unreadable(error)}`);
-    }
-    return await readCredential(file, place, credentials);
+    if (!(error instanceof Deno.errors.PermissionDenied)) return place.fail(`${file} ${unreadable(error)}`);
+    if (credentials !== undefined) return await readCredential(file, place, credentials);
+    return place.fail(`${file} ${unreadable(error)}; run this as root, or let it belong to the user that runs it`);
   }
 }
 

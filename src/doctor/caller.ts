@@ -129,9 +129,9 @@ class Line {
     const socket = this.#socket;
     const timer = setTimeout(() => socket?.destroy(), 1000);
     if (this.#failed !== undefined) socket?.destroy();
-    if (socket === undefined || socket.destroyed) clearTimeout(timer);
-    else socket.once("close", () => clearTimeout(timer));
-    socket?.resume();
+    if (socket === undefined || socket.destroyed) return clearTimeout(timer);
+    socket.once("close", () => clearTimeout(timer));
+    socket.resume();
   }
 
   async #secure(): Promise<void> {

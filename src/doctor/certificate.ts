@@ -13,6 +13,8 @@ export type Chain = readonly Uint8Array[];
 const DAY = 86_400_000;
 /** Of an authority that renews after two thirds of 90 days, or of six. */
 const LEFT = 1 / 5;
+/** Milliseconds; what is under way for longer was cut off. */
+const LONGEST_ORDER = 6 * 60_000;
 
 export interface Seen {
   /** A port or a file. */
@@ -22,10 +24,12 @@ export interface Seen {
   readonly hostname?: string;
   /** Why a careful client would not believe it. */
   readonly distrust?: string;
+  /** It comes from the authority in [tls.acme], or stands there until the first one comes. */
+  readonly isOrdered?: boolean;
 }
 
 /** `now` in milliseconds since 1970. */
-export function checkCertificate({ where, chain, hostname, distrust }: Seen, now: number): Finding {
+export function checkCertificate({ where, chain, hostname, distrust, isOrdered }: Seen, now: number): Finding {
   const subject = { topic: "certificate", about: where } as const;
   const leaf = new X509Certificate(chain[0] ?? new Uint8Array());
   const from = Date.parse(leaf.validFrom), to = Date.parse(leaf.validTo);
@@ -53,7 +57,9 @@ export function checkCertificate({ where, chain, hostname, distrust }: Seen, now
       subject,
       "certificate-unknown",
       `is for ${names} until ${day(to)}, and strangers do not believe it (${distrust})`,
-      "Mail programs refuse it. See that the file has the whole chain, or get one by [tls.acme].",
+      isOrdered
+        ? "Mail programs refuse it until [tls.acme] brings one of an authority that they know: see what is said of that."
+        : "Mail programs refuse it. See that the file has the whole chain, or get one by [tls.acme].",
     );
   }
   return fine(subject, `is for ${names} until ${day(to)}`);
@@ -68,10 +74,11 @@ export async function checkAuthority(read: () => Promise<AcmeState>, now: number
   } catch (error) {
     return noAnswer(subject, error instanceof Error ? error.message : String(error));
   }
-  const { failures, lastError = "it does not say why", notAfter, nextAttempt } = state;
+  const { failures, lastError = "it does not say why", notAfter, nextAttempt, lastAttempt = 0, isUnderWay } = state;
   const next = nextAttempt <= now
     ? "now"
     : `on ${new Date(nextAttempt).toISOString().slice(0, 16).replace("T", " at ")} UTC`;
+  if (isUnderWay && failures === 1 && now - lastAttempt < LONGEST_ORDER) return fine(subject, "an order is under way");
   if (failures === 0) {
     const held = notAfter === undefined ? "no certificate yet" : `a certificate until ${day(notAfter)}`;
     return fine(subject, `${held}; the next order is due ${next}`);

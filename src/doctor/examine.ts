@@ -84,12 +84,12 @@ export async function examine(patient: Patient, instruments: Instruments): Promi
   }
 }
 
-function machineParts(patient: Patient, { ask, now, spaceOf, acme, authority }: Instruments, dns: Dns): Part[] {
-  const { store, maxMessage, warnAfter } = patient;
+function machineParts(patient: Patient, instruments: Instruments, dns: Dns): Part[] {
+  const { store, maxMessage, warnAfter } = patient, { ask, now, spaceOf, acme } = instruments;
   const stats = asked(ask, "queue.stats"), clock = asked(ask, "clock");
   return [
     async () => serverOf(await stats, store),
-    async () => await portsOf(patient, await stats !== "not running", { now, authority }, dns),
+    async () => await portsOf(patient, await stats !== "not running", instruments, dns),
     ...acme === undefined ? [] : [() => checkAuthority(acme, now)],
     async () => checkQueue(await stats, warnAfter, now),
     async () => checkClock(await clock),
@@ -123,7 +123,7 @@ function worldParts(patient: Patient, { policies }: Instruments, dns: Dns, signa
 async function portsOf(
   { hostname, listeners, greetDelay, tls, certificates }: Patient,
   isRunning: boolean,
-  { now, authority }: { readonly now: number; readonly authority: string | undefined },
+  { now, authority, acme }: Instruments,
   dns: Dns,
 ): Promise<readonly Finding[]> {
   const settings = { hostname, tls, patience: CALL, greetDelay, ...(authority !== undefined && { authority }) };
@@ -142,10 +142,12 @@ async function portsOf(
       ports: [...ports, at.port].sort((one, other) => one - other),
     });
   }
-  const seen: Seen[] = [...presented.values()].map(({ ports, ...shown }) => ({
+  const onDisk = new Set(certificates.map(({ chain }) => chain[0]?.toHex()));
+  const seen: Seen[] = [...presented].map(([key, { ports, ...shown }]) => ({
     ...shown,
     where: `port ${ports.join(", ")}`,
     hostname,
+    isOrdered: acme !== undefined && !onDisk.has(key),
   }));
   for (const [index, file] of certificates.entries()) {
     if (file.chain[0] === undefined || presented.has(file.chain[0].toHex())) continue;
@@ -172,7 +174,8 @@ async function asked(ask: Instruments["ask"], what: "queue.stats" | "clock"): Pr
 function serverOf(told: Told, store: string): Finding {
   const subject = { topic: "server", about: store } as const;
   if (told === "not running") {
-    return wrong(subject, "server-stopped", "no server runs on this store", "Start it: maildemon serve.");
+    const advice = "Start it: maildemon serve, or the service (systemctl start maildemon).";
+    return wrong(subject, "server-stopped", "no server runs on this store", advice);
   }
   return fine(subject, told.ok ? "runs" : "is there");
 }

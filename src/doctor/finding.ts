@@ -107,7 +107,9 @@ export function wrong(
   advice: string,
   records: readonly PublishedRecord[] = [],
 ): Finding {
-  return { ...subject, result: "error", fault, found, advice, ...(records.length > 0 && { records }) };
+  // What is quoted may be a whole sentence.
+  const open = found.replace(/\.$/, "");
+  return { ...subject, result: "error", fault, found: open, advice, ...(records.length > 0 && { records }) };
 }
 
 export function doubtful(...about: Parameters<typeof wrong>): Finding {

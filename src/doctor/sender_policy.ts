@@ -69,8 +69,16 @@ export async function checkSenderPolicy(spf: SpfSubject, us: Us, dns: Dns): Prom
     return wrong(subject, "spf-open", `lets everybody send: ${record}`, advice, [wanted]);
   }
   if (stranger === "neutral" || stranger === "none") {
+    const found = `says nothing about strangers: ${record}`;
+    const [redirect] = termsOf(record).filter((term) => /^redirect=/i.test(term));
+    if (redirect !== undefined && !termsOf(record).some((term) => /^[+?~-]?all$/i.test(term))) {
+      // RFC 7208 §6.1: beside "all" it counts for nothing, and all that it lets send would be shut out.
+      const advice = `Let the record of ${redirect.slice("redirect=".length)} end with -all. ` +
+        "If others publish it, ask them, or put include: in the place of redirect= and -all behind it.";
+      return doubtful(subject, "spf-endless", found, advice);
+    }
     const terms = termsOf(record).filter((term) => !/^\??all$/i.test(term));
-    return doubtful(subject, "spf-endless", `says nothing about strangers: ${record}`, "Let it end with -all:", [
+    return doubtful(subject, "spf-endless", found, "Let it end with -all:", [
       { ...wanted, value: ["v=spf1", ...terms, "-all"].join(" ") },
     ]);
   }

@@ -43,6 +43,8 @@ export interface Adopted {
   readonly damaged: number;
   /** Some of the Maildirs to which they go, as they are named now. */
   readonly maildirs: readonly string[];
+  /** Other folders whose adoption was broken off: what was under way is held until they are adopted as well. */
+  readonly unfinished: readonly string[];
 }
 
 /** How many are moved between two looks at the rest of the world, and how many of them are in memory at a time. */
@@ -54,7 +56,7 @@ const NAMED = 20;
  * written; then what was moved is ours, the rest is still there, and it can be said again.
  */
 export async function adopt({ folder, moved }: Adoption, parts: AdoptionParts): Promise<Adopted> {
-  const theirs = await Spool.open({ folder, log: parts.log });
+  const theirs = await openTheirs(folder, parts.log);
   try {
     await markTold(theirs);
     return await new Move(folder, moved, theirs, parts).all();
@@ -65,6 +67,20 @@ export async function adopt({ folder, moved }: Adoption, parts: AdoptionParts): 
     );
   } finally {
     await theirs.close();
+  }
+}
+
+async function openTheirs(folder: string, log: Log): Promise<Spool> {
+  try {
+    return await Spool.open({ folder, log });
+  } catch (error) {
+    if (!/Permission denied|Read-only file system/.test(reasonOf(error))) throw error;
+    throw new Error(
+      `Cannot take messages out of the queue in ${folder}: ${
+        reasonOf(error)
+      }. Give it to the user of this server, and ` +
+        "move it to where that user may write: below our own store a service always may.",
+    );
   }
 }
 
@@ -85,9 +101,10 @@ class Move {
   readonly #theirs: Spool;
   readonly #parts: AdoptionParts;
   /** What is in the state `both` or `letting`, by its id there. */
-  readonly #begun: Map<string, Entry>;
+  readonly #begun: ReadonlyMap<string, readonly Entry[]>;
   readonly #inTime = fewAtATime(AT_A_TIME);
   readonly #maildirs = new Set<string>();
+  readonly #unfinished = new Set<string>();
   #messages = 0;
   #resumed = 0;
   #damaged = 0;
@@ -108,24 +125,29 @@ class Move {
       );
       for (const result of results) if (result.status === "rejected") throw result.reason;
     }
-    for (const [id, ours] of this.#begun) {
-      if (ids.has(id) || !ours.standings.some((standing) => adoptionOf(standing)?.from === this.#folder)) continue;
-      this.#resumed++;
-      await this.#makeOurs(ours);
+    for (const entry of [...this.#begun.values()].flat()) {
+      const [adopting] = entry.standings.flatMap((standing) => adoptionOf(standing) ?? []);
+      if (adopting === undefined || this.#parts.spool.entry(entry.id) === undefined) continue; // Moved just now.
+      if (adopting.from !== this.#folder) this.#unfinished.add(adopting.from);
+      else if (!ids.has(adopting.id)) {
+        this.#resumed++;
+        await this.#makeOurs(entry);
+      }
     }
     return {
       messages: this.#messages,
       resumed: this.#resumed,
       damaged: this.#damaged + this.#theirs.setAside,
       maildirs: [...this.#maildirs],
+      unfinished: [...this.#unfinished],
     };
   }
 
   async #move(entry: Entry): Promise<void> {
-    const known = this.#begun.get(entry.id), isKnown = known !== undefined && isSame(known.envelope, entry.envelope);
-    const ours = isKnown ? known : await this.#copy(entry, this.#theirs.content(entry.id));
+    const known = this.#begun.get(entry.id)?.find(({ envelope }) => isSame(envelope, entry.envelope));
+    const ours = known ?? await this.#copy(entry, this.#theirs.content(entry.id));
     if (ours === undefined) return;
-    if (isKnown) this.#resumed++;
+    if (known !== undefined) this.#resumed++;
     await this.#theirs.remove(entry.id);
     this.#parts.log("info", "message-adopted", {
       id: ours.id,
@@ -182,13 +204,12 @@ class Move {
   }
 }
 
-function begun(spool: Stored): Map<string, Entry> {
-  const found = new Map<string, Entry>();
+/** By the id there, which several servers may have given. */
+function begun(spool: Stored): Map<string, Entry[]> {
+  const found = new Map<string, Entry[]>();
   for (const entry of spool.entries()) {
-    for (const standing of entry.standings) {
-      const adopting = adoptionOf(standing);
-      if (adopting !== undefined) found.set(adopting.id, entry);
-    }
+    const [adopting] = entry.standings.flatMap((standing) => adoptionOf(standing) ?? []);
+    if (adopting !== undefined) found.set(adopting.id, [...found.get(adopting.id) ?? [], entry]);
   }
   return found;
 }

@@ -34,9 +34,8 @@ export interface Reading {
   readonly messages: ReadonlyMap<string, KeptMessage>;
   /** Ids of messages that cannot be read whole, and why. */
   readonly unreadable: ReadonlyMap<string, string>;
+  /** Ranges of bytes that are no records. */
   readonly gaps: readonly (Omit<Gap, "what"> & { readonly name: string })[];
-  /** Bytes at the end that are no whole record: it is being written, or was when the process ended. */
-  readonly tail: number;
 }
 
 export class HeldJournal implements Disposable {
@@ -66,12 +65,11 @@ export class HeldJournal implements Disposable {
 
   /**
    * Throws, as a start does, when a newer program wrote it. `bodies`: those of messages in the queue are held against
-   * their checksums. `tell` hears how many bytes more have been read.
+   * their checksums.
    */
-  read({ bodies, tell = () => {} }: { readonly bodies: boolean; readonly tell?: (bytes: number) => void }): Reading {
+  read({ bodies }: { readonly bodies: boolean }): Reading {
     const index = new Index(), gaps: Reading["gaps"][number][] = [];
     const ends = new Map(this.#ends());
-    let tail = 0;
     for (const { name, segment, fd } of this.files) {
       const end = Math.min(segment.length, ends.get(segment.number) ?? segment.length);
       const missing = (ends.get(segment.number) ?? end) - end;
@@ -79,14 +77,14 @@ export class HeldJournal implements Disposable {
       const isLast = name === this.files.at(-1)?.name;
       for (const found of scan(segment, fd, end, isLast)) {
         if (found.what === "record") index.take(found, segment);
-        else if (isLast && found.what === "tail") tail = found.to - found.from;
+        // It is being written, or was when the process ended.
+        else if (isLast && found.what === "tail") continue;
         else gaps.push({ name, from: found.from, to: found.to });
       }
-      tell(segment.length);
     }
     const { messages, unreadable } = index.finish();
     const damaged = bodies ? this.#damaged(messages) : [];
-    return { messages, unreadable: new Map([...unreadable, ...damaged]), gaps, tail };
+    return { messages, unreadable: new Map([...unreadable, ...damaged]), gaps };
   }
 
   /** The bytes of a file, as many as there were. Rejects when there are fewer now. */

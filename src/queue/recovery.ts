@@ -46,6 +46,8 @@ export async function recover(folder: string, log: Log): Promise<Recovered> {
   const ends = new Map(segments.length > 0 ? readEnds(segments) : []);
   const index = new Index();
   for (const segment of segments) {
+    // A server that takes over another's journal answers its sessions in between.
+    await new Promise((resolve) => setTimeout(resolve));
     const fd = openSync(segment.path, "r");
     const gaps: Gap[] = [];
     const last = segment === segments.at(-1);

@@ -16,6 +16,9 @@ export interface PeopleFaults {
   readonly faults: readonly string[];
 }
 
+/** What damage may have left of a record. */
+type Unsure<Value> = Partial<Value> | null | undefined;
+
 /** Throws StoreTooNew; rejects when records cannot be read at all. */
 export async function peopleFaults({ store, kv: shared }: KvSettings): Promise<PeopleFaults> {
   const kv = await Deno.openKv(shared ?? kvFileOf(store));
@@ -33,10 +36,13 @@ export async function peopleFaults({ store, kv: shared }: KvSettings): Promise<P
 
 async function look(kv: Deno.Kv): Promise<PeopleFaults> {
   const faults: string[] = [], owners = new Map<string, Owner>(), users = new Map<string, User>();
-  for await (const { key, value } of kv.list<Owner>({ prefix: KEY.addresses })) owners.set(String(key[1]), value);
-  for await (const { key, value } of kv.list<User>({ prefix: KEY.users })) {
-    const mailbox = typeof value?.address === "string" ? parseMailbox(value.address) : undefined;
-    if (mailbox === undefined || !Array.isArray(value.addresses) || !Array.isArray(value.deliver)) {
+  for await (const { key, value } of kv.list<Unsure<Owner>>({ prefix: KEY.addresses })) {
+    if (isOwner(value)) owners.set(String(key[1]), value);
+    else faults.push(`Nobody can tell to whom the address ${String(key[1])} belongs: its record is not one.`);
+  }
+  for await (const { key, value } of kv.list<Unsure<User>>({ prefix: KEY.users })) {
+    const mailbox = isUser(value) ? parseMailbox(value.address) : undefined;
+    if (mailbox === undefined || !isUser(value)) {
       faults.push(`The record of the user ${key.slice(1).join(" ")} is not one.`);
     } else users.set(addressKey(mailbox), value);
   }
@@ -47,13 +53,21 @@ async function look(kv: Deno.Kv): Promise<PeopleFaults> {
     if (owner.of === "user" && (login === undefined || !addressKeysOf(login).includes(address))) {
       faults.push(`The address ${address} is said to be one of the user ${owner.login}, who does not have it.`);
     }
-    if (owner.of === "alias" && !Array.isArray(owner.targets)) faults.push(`The alias ${address} leads nowhere.`);
   }
   for await (const { key } of kv.list({ prefix: KEY.allCredentials })) {
     const login = `${String(key[2])}@${String(key[1])}`;
     if (!users.has(login)) faults.push(`There is a password of ${login}, who is no user.`);
   }
   return { users: users.size, faults };
+}
+
+function isUser(value: Unsure<User>): value is User {
+  return [value?.address, value?.addresses, value?.deliver].flat().every((text) => typeof text === "string") &&
+    Array.isArray(value?.addresses) && Array.isArray(value.deliver);
+}
+
+function isOwner(value: Unsure<Owner>): value is Owner {
+  return value?.of === "user" ? typeof value.login === "string" : value?.of === "alias" && Array.isArray(value.targets);
 }
 
 function* faultsOf(user: User, owners: ReadonlyMap<string, Owner>): Generator<string> {

@@ -13,8 +13,8 @@ export interface KvCopy extends AsyncDisposable {
   readonly schema: number;
 }
 
-/** Names in the store folder: the copy, and the file that says who makes one. */
-const COPY = "kv.backup", LOCK = "kv.backup.lock";
+/** The name of the copy in the store folder, and what SQLite may put beside it. */
+const COPY = "kv.backup", BESIDE = ["", "-journal", "-wal", "-shm"];
 /** All pages in one step: between two the server may write, and then SQLite begins anew. */
 const ALL = 0x7fff_ffff;
 
@@ -28,9 +28,13 @@ export function kvFileOf(store: string): string {
  */
 export async function copyKv(store: string): Promise<KvCopy> {
   const path = join(store, COPY);
-  const lock = await Deno.open(join(store, LOCK), { write: true, create: true, mode: 0o600 });
+  // The folder itself is what is locked: a file for it would have to be taken away, by whom somebody waits for.
+  const lock = await Deno.open(store);
   const remove = async () => {
-    for (const name of [path, `${path}-journal`, join(store, LOCK)]) await Deno.remove(name).catch(() => {});
+    for (const end of BESIDE) await Deno.remove(path + end).catch(() => {});
+  };
+  const end = async () => {
+    await remove();
     lock.close();
   };
   if (!await lock.tryLock(true)) {
@@ -38,14 +42,18 @@ export async function copyKv(store: string): Promise<KvCopy> {
     throw new Error(`Another backup of ${store} is being made. Wait for its end.`);
   }
   try {
-    for (const name of [path, `${path}-journal`]) await Deno.remove(name).catch(() => {});
+    await remove();
     (await Deno.open(path, { write: true, createNew: true, mode: 0o600 })).close();
     using database = open(kvFileOf(store));
     await backup(database, path, { rate: ALL });
-    return { path, schema: schemaOf(database), [Symbol.asyncDispose]: remove };
+    return { path, schema: schemaOf(database), [Symbol.asyncDispose]: end };
   } catch (error) {
-    await remove();
-    throw error;
+    await end();
+    if (!(error instanceof Error && /disk is full|disk I\/O error/.test(error.message))) throw error;
+    throw new Error(
+      `${store} has no room for a second kv.sqlite, which a backup needs for a moment, or its disk fails. Make room ` +
+        "there, or look into the kernel's log.",
+    );
   }
 }
 

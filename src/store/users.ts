@@ -216,6 +216,14 @@ export function demandOwnAddress(text: string, domains: readonly Domain[]): Mail
   return mailbox;
 }
 
+/** `ann+shop@` is `ann@`, and can be nobody else. */
+export function demandNoTag(mailbox: Mailbox): void {
+  if (withoutTag(mailbox) === mailbox) return;
+  throw new Refused(
+    `${formatMailbox(mailbox)} cannot be given to a user: what stands behind "+" is a tag of the address before it.`,
+  );
+}
+
 /** The record as it will be kept, or Refused. */
 function checked(
   { newsletter, ...user }: Omit<User, "newsletter"> & { readonly newsletter?: boolean },
@@ -223,12 +231,7 @@ function checked(
 ): User {
   const addresses = user.addresses.map((address) => formatMailbox(demandOwnAddress(address, domains)));
   for (const address of [user.address, ...addresses]) {
-    const mailbox = demandMailbox(address, "The address");
-    if (withoutTag(mailbox) !== mailbox) {
-      throw new Refused(
-        `${address} cannot be given to a user: what stands behind "+" is a tag of the address before it.`,
-      );
-    }
+    demandNoTag(demandMailbox(address, "The address"));
   }
   // deno-lint-ignore no-control-regex
   if (user.displayName.length > MAX_NAME || /[\x00-\x1f\x7f-\x9f]/.test(user.displayName)) {

@@ -47,7 +47,11 @@ export interface AcmeState {
   readonly lastAttempt?: number;
   /** A sentence: why the last one failed. */
   readonly lastError?: string;
+  /** The last one has not ended, or was cut off; until that is known it is counted among those that failed. */
+  readonly isUnderWay?: boolean;
 }
+
+const UNDER_WAY = "An order is under way, or was cut off.";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const PACE: Pace = { first: MINUTE, longest: 6 * HOUR, look: HOUR, order: 5 * MINUTE };
@@ -82,6 +86,7 @@ function stateOf(
     ...(held && { notAfter: held.notAfter }),
     ...(counted?.last !== undefined && { lastAttempt: counted.last }),
     ...(counted?.error !== undefined && { lastError: counted.error }),
+    ...(counted?.error === UNDER_WAY && { isUnderWay: true }),
   };
 }
 
@@ -205,7 +210,7 @@ export class Acme {
     try {
       // Before anything is asked: who is killed, or has no room to write, must not ask again and again.
       await this.#write(
-        this.#attemptsAfter(failures, this.#backoff(failures), "An order is under way, or was cut off."),
+        this.#attemptsAfter(failures, this.#backoff(failures), UNDER_WAY),
       );
       const held = this.#held = this.#unwritten ??= await this.#order();
       // Shown even when it cannot be written: it is good.

@@ -57,3 +57,19 @@ Deno.test("a message with two names is found under both, and what is half delive
     await Deno.remove(root, { recursive: true });
   }
 });
+
+Deno.test("mail that never stops coming does not keep the walk from ending", async () => {
+  const root = await Deno.makeTempDir();
+  try {
+    const deliver = async (index: number, time: number) => {
+      await Deno.writeTextFile(join(root, `${index}.x`), `message ${index}`);
+      await Deno.utime(join(root, `${index}.x`), time, time);
+    };
+    await deliver(0, 1_600_000_000);
+    let found = 0;
+    for await (const one of walkMail(root)) if ("file" in one) await deliver(++found, Date.now() / 1000 + 120);
+    assert.ok(found < 5, `it was met ${found} times`);
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});

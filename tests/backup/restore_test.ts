@@ -2,58 +2,16 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { packTar, type TarEntry, unpackTar } from "modern-tar";
-import { backup } from "../../src/cli/backup.ts";
-import { restore } from "../../src/cli/restore.ts";
-import { verify } from "../../src/cli/verify.ts";
+import { sumLine } from "../../src/backup/manifest.ts";
 import { silent } from "../../src/log.ts";
 import { Spool } from "../../src/queue/spool.ts";
 import { SCHEMA } from "../../src/store/kv.ts";
-import { type Answered, typed } from "../cli/typed.ts";
-import { envelope, letter, store } from "../queue/spooled.ts";
+import { envelope, letter } from "../queue/spooled.ts";
 import { LocalServer } from "../support/local_server.ts";
-
-function type(server: LocalServer, ...line: string[]): Promise<Answered> {
-  return typed(["--config", server.configFile, ...line], { commands: [backup, restore, verify] });
-}
-
-/** A store with some of everything, and a backup of it. */
-async function withBackup(
-  test: (made: { server: LocalServer; file: string; folder: string }) => Promise<void>,
-): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await using server = await LocalServer.prepare({
-      files: { "status.token": "much too secret" },
-      status: 'listen = ""\ntoken_file = "status.token"',
-    });
-    const spool = await Spool.open({ folder: join(server.store, "queue"), log: silent });
-    await store(spool, letter(900));
-    await store(spool, letter(600_000));
-    await spool.close();
-    const maildir = join(server.store, "mail/ours.test/ann");
-    for (const part of ["cur", "new", "tmp", ".Sent/cur"]) await Deno.mkdir(join(maildir, part), { recursive: true });
-    await Deno.writeTextFile(join(maildir, "cur/1.x:2,S"), "Subject: one\r\n\r\n", { mode: 0o640 });
-    await Deno.utime(join(maildir, "cur/1.x:2,S"), 1_600_000_000, 1_600_000_000);
-    // What gzip cannot make smaller.
-    for (const name of ["3", "4", "5"]) {
-      await Deno.writeFile(join(maildir, `new/${name}.x`), crypto.getRandomValues(new Uint8Array(65_536)));
-    }
-    await Deno.writeTextFile(join(maildir, "tmp/2.x"), "half");
-    await Deno.writeTextFile(join(maildir, `.Sent/cur/${"ö".repeat(120)}`), "Subject: a long name\r\n\r\n");
-    const file = join(folder, "b.tar.gz");
-    const made = await type(server, "backup", file);
-    assert.equal(made.code, 0, made.error);
-    await test({ server, file, folder });
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-function namesIn(folder: string): string[] {
-  return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
-}
+import { assertRefused, namesIn, type, withBackup } from "./made_backup.ts";
 
 Deno.test("a backup is a tar that GNU tar reads, with checksums that sha256sum confirms, and nobody else may read it", async () => {
   await withBackup(async ({ server, file, folder }) => {
@@ -165,18 +123,6 @@ Deno.test("mail in the queue for Maildirs of the old store goes into those of th
   }
 });
 
-/** Restores it into a store of its own; it must be refused, and leave nothing. */
-async function assertRefused(server: LocalServer, folder: string, bytes: Uint8Array, why = /./): Promise<void> {
-  const file = join(folder, "bad.tar.gz"), before = namesIn(folder).filter((name) => name !== "bad.tar.gz");
-  await Deno.writeFile(file, bytes);
-  const { code, error, out } = await type(server, "restore", file, "--store", join(folder, "store"));
-  assert.deepEqual([code, out], [1, ""], error);
-  assert.match(error, /^Cannot restore .*Nothing was changed\.\n$/);
-  assert.match(error, why);
-  await Deno.remove(file);
-  assert.deepEqual(namesIn(folder), before);
-}
-
 Deno.test("a backup that was cut off or changed anywhere is refused before anything is in place", async () => {
   await withBackup(async ({ server, file, folder }) => {
     const whole = await Deno.readFile(file), tar = gunzipSync(whole);
@@ -227,8 +173,74 @@ Deno.test("no file of an archive gets out of the store, and no link into it", as
     await evil(/two files of the name/, plant("kv.sqlite"), plant("kv.sqlite"));
     await evil(/no backup of maildemon/, entries[0]!);
     await assertRefused(server, folder, gzipSync(await packTar(entries.slice(1))), /no backup of maildemon/);
+    const without = entries.filter(({ header }) => header.name !== "kv.sqlite");
+    await assertRefused(server, folder, await summed(without), /kv\.sqlite is missing/);
+    const folderOnly: TarEntry = { header: { name: "kv.sqlite/", size: 0, type: "directory" } };
+    await assertRefused(server, folder, await summed([...without, folderOnly]), /kv\.sqlite is missing/);
+    // A gibibyte of text, in one mebibyte.
+    for (const name of ["MANIFEST.json", "SHA256SUMS"]) {
+      const head = await packTar(name === "SHA256SUMS" ? [entries[0]!] : []);
+      await assertRefused(server, folder, await endless(head.subarray(0, -1024), name), /no backup|files are missing/);
+    }
     await assertRefused(server, folder, gzipSync(await packTar([...entries, plant("mail/late")])), /something behind/);
     await assertRefused(server, folder, new TextEncoder().encode("no archive at all"), /not whole, or was changed/);
+  });
+});
+
+/** The archive of these files with the checksums that belong to them. */
+async function summed(entries: readonly TarEntry[]): Promise<Uint8Array> {
+  const files = entries.filter(({ header }) => header.type !== "directory" && header.name !== "SHA256SUMS");
+  const lines = files.map(({ header, body }) =>
+    sumLine(header.name, createHash("sha256").update(body as Uint8Array).digest("hex"))
+  );
+  const body = new TextEncoder().encode(lines.join(""));
+  const others = entries.filter(({ header }) => header.name !== "SHA256SUMS");
+  return gzipSync(
+    await packTar([...others, { header: { name: "SHA256SUMS", size: body.length, type: "file" }, body }]),
+  );
+}
+
+/** An archive that goes on with a file of a gibibyte. */
+async function endless(head: Uint8Array, name: string): Promise<Uint8Array> {
+  const size = 1 << 30, zeros = new Uint8Array(1 << 20);
+  const header = (await packTar([{ header: { name, size: 0, type: "file" } }])).slice(0, 512);
+  header.set(new TextEncoder().encode(size.toString(8).padStart(11, "0")), 124);
+  header.fill(32, 148, 156);
+  header.set(
+    new TextEncoder().encode(`${header.reduce((sum, byte) => sum + byte).toString(8).padStart(6, "0")}\0`),
+    148,
+  );
+  const bytes = async function* () {
+    yield head.slice();
+    yield header;
+    for (let done = 0; done < size; done += zeros.length) yield zeros;
+  };
+  const packed = ReadableStream.from(bytes()).pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(packed).arrayBuffer());
+}
+
+Deno.test("a manifest in which something is not what it must be is refused", async () => {
+  await withBackup(async ({ server, file, folder }) => {
+    const entries = await unpackTar(gunzipSync(await Deno.readFile(file)));
+    const manifest = JSON.parse(new TextDecoder().decode(entries[0]!.data));
+    const odd: Record<string, unknown> = {
+      store: 7,
+      taken: 5,
+      hostname: ["x"],
+      schema: "1",
+      maildirs: [7],
+      elsewhere: null,
+    };
+    for (const [key, value] of [...Object.entries(odd), ["store", ""], ["mail", undefined], ["kv", null]] as const) {
+      const body = JSON.stringify({ ...manifest, [key]: value });
+      const first: TarEntry = {
+        header: { ...entries[0]!.header, size: body.length },
+        body: new TextEncoder().encode(body),
+      };
+      const others = entries.slice(1).map(({ header, data }) => ({ header, ...data && { body: data } }));
+      const bytes = await summed([first, ...others]);
+      await assertRefused(server, folder, bytes, /Its MANIFEST\.json is not that of a maildemon/);
+    }
   });
 });
 

@@ -67,10 +67,16 @@ Deno.test("verify names users, addresses and passwords that do not belong togeth
     kv.atomic().delete(KEY.address("ann@ours.test"))
       .set(KEY.address("lost@ours.test"), { of: "user", login: "nobody@ours.test" })
       .delete(KEY.user({ local: "bob", domain: "ours.test" }))
-      .set(KEY.credentials({ local: "eve", domain: "ours.test" }), {}),
+      .set(KEY.credentials({ local: "eve", domain: "ours.test" }), {})
+      .set(KEY.address("odd@ours.test"), { of: "user" })
+      .set(KEY.address("void@ours.test"), null)
+      .set(KEY.user({ local: "odd", domain: "ours.test" }), { address: "odd@ours.test", addresses: [7], deliver: [] }),
   );
   kv.close();
   assert.deepEqual(await faultsOf(server), [
+    "records: Nobody can tell to whom the address odd@ours.test belongs: its record is not one.",
+    "records: Nobody can tell to whom the address void@ours.test belongs: its record is not one.",
+    "records: The record of the user ours.test odd is not one.",
     "records: The user ann@ours.test has the address ann@ours.test, which belongs to nobody.",
     "records: The address bob@ours.test is said to be one of the user bob@ours.test, who does not have it.",
     "records: The address lost@ours.test is said to be one of the user nobody@ours.test, who does not have it.",
@@ -91,6 +97,23 @@ Deno.test("verify names records that cannot be read, and a file that is none", a
   assert.match((await faultsOf(server)).join(), /^records: kv\.sqlite cannot be read: /);
   await Deno.remove(file);
   assert.match((await faultsOf(server)).join(), /^records: kv\.sqlite cannot be read: No such file/);
+});
+
+Deno.test("verify looks at the rest of the store when nobody answers for the records", async () => {
+  await using server = await LocalServer.prepare();
+  await fill(server, 2);
+  await server.edit((text) => text.replace(/^store = .*$/m, '$&\nkv = "https://127.0.0.1:1/kv"'));
+  Deno.env.set("DENO_KV_ACCESS_TOKEN", "a token of this test");
+  try {
+    const { queued, problems } = await verified(server);
+    assert.equal(queued, 2);
+    assert.match(
+      problems.map(({ part, fault }) => `${part}: ${fault}`).join(),
+      /^records: https:\/\/127\.0\.0\.1:1\/kv cannot be read: [^,]*\.$/,
+    );
+  } finally {
+    Deno.env.delete("DENO_KV_ACCESS_TOKEN");
+  }
 });
 
 Deno.test("verify names messages that are damaged, bytes that are no records and what was set aside, and changes nothing", async () => {

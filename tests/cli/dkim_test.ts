@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { relative } from "node:path";
 import { judge } from "../../src/cli/dkim.ts";
 import type { DnsRecord } from "../../src/dns/records.ts";
 import { dkimRecord } from "../../src/send/dkim_key.ts";
@@ -27,6 +28,24 @@ Deno.test("dkim keygen makes keys that only their owner reads, and never overwri
     assert.match(again.error, /exists, and a key is never overwritten/);
     assert.equal(await Deno.readTextFile(rsa), before);
     await assert.rejects(Deno.stat(ed25519), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("what dkim keygen says for the config names the file from everywhere", async () => {
+  await withSite(async ({ folder, type }) => {
+    const near = relative(Deno.cwd(), `${folder}/keys`);
+    const { error } = await type([
+      "dkim",
+      "keygen",
+      "ours.test",
+      "--type",
+      "ed25519",
+      "--selector",
+      "s1",
+      "--dir",
+      near,
+    ]);
+    assert.ok(error.includes(`key = "${folder}/keys/ours.test.s1.pem"`), error);
   });
 });
 

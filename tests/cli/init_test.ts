@@ -70,7 +70,7 @@ Deno.test("init makes all that a server needs, and a second run keeps every byte
     assert.equal(again.code, 0, again.error);
     assert.match(
       again.error,
-      /config\.toml is there already, and stays as it is\.\nThe user ann@ours\.test is there already\./,
+      /config\.toml is there already, and stays as it is\.\nThe user ann@ours\.test is there already, and stays as it is\./,
     );
     assert.equal(again.out, made.out);
     assert.deepEqual(await contents(folder), before);
@@ -93,13 +93,32 @@ Deno.test("the records that init prints are those of its keys, and a zone takes 
   });
 });
 
-Deno.test("without a password on standard input one is made and shown once", async () => {
+Deno.test("without a password on standard input one is made and shown once, and not among the records", async () => {
   await inFolder(async (folder) => {
+    const shown = /^Password of ann@ours\.test, shown only here: ([a-km-np-z2-9]{5}(?:-[a-km-np-z2-9]{5}){3})\n/m;
     const { code, out, error } = await begin(folder, ["--yes"]);
     assert.equal(code, 0, error);
-    assert.match(out, /^; Password of ann@ours\.test, shown only here: [a-km-np-z2-9]{5}(-[a-km-np-z2-9]{5}){3}\n/);
-    assert.doesNotMatch((await begin(folder, ["--yes"])).out, /Password/);
-    assert.notEqual(out, (await begin(join(folder, "other"), ["--yes"])).out);
+    const password = shown.exec(error)?.[1] ?? assert.fail(error);
+    assert.ok(!out.includes(password), "what goes to standard output goes into a zone");
+    assert.doesNotMatch((await begin(folder, ["--yes"])).error, /Password/);
+    assert.notEqual(password, shown.exec((await begin(join(folder, "other"), ["--yes"])).error)?.[1]);
+  });
+});
+
+Deno.test("what comes next is said in its order, in lines that a shell takes", async () => {
+  await inFolder(async (folder) => {
+    const { error } = await begin(join(folder, "it's here"), ["--yes", "--ports", "high"]);
+    const [, steps = ""] = error.split("What comes next:\n");
+    assert.deepEqual([...steps.matchAll(/^ {2}\d\. .*(Publish|serve|doctor)"? /gm)].map(([, step]) => step), [
+      "Publish",
+      "serve",
+      "doctor",
+    ]);
+    const line = /"maildemon (--config .* doctor)"/.exec(steps)?.[1] ?? assert.fail(error);
+    assert.equal(
+      (await run("sh", ["-c", `printf '%s\\n' ${line}`])).out,
+      `--config\n${folder}/it's here/config.toml\ndoctor\n`,
+    );
   });
 });
 
@@ -139,18 +158,26 @@ Deno.test("what cannot be is refused before anything is written", async () => {
       [["--smarthost", "nowhere:x"], /outbound\.smarthost: must be/],
       [["--deliver", "|command"], /Delivery .* is unknown/],
       [["--address", "somewhere"], /--address must be an IPv4 or IPv6 address/],
+      [["--dir", ""], /--dir must be a folder; the current one is \./],
     ];
     for (const [options, reason] of table) {
       const { code, error } = await begin(join(folder, "new"), ["--yes", ...options]);
       assert.ok(code > 0, options.join(" "));
       assert.match(error, reason);
     }
-    assert.match((await typed(["init", "ann@[192.0.2.1]", "--yes"], { commands })).error, /must be in a domain/);
+    for (
+      const [address, reason] of [
+        ["ann@[192.0.2.1]", /must be in a domain/],
+        ["ann+shop@ours.test", /what stands behind "\+" is a tag/],
+      ] as const
+    ) {
+      assert.match((await typed(["init", address, "--dir", join(folder, "new"), "--yes"], { commands })).error, reason);
+    }
     await assert.rejects(Deno.stat(join(folder, "new")), Deno.errors.NotFound);
 
     const blocked = await begin("/dev/null/x", ["--yes"]);
     assert.equal(blocked.code, 1);
-    assert.match(blocked.error, /^(Cannot make the folder \/dev\/null\/x: .* --dir\.|.*Not a directory.*)\n$/);
+    assert.match(blocked.error, /^Cannot (make the folder|read) \/dev\/null\/x.*: .*\.\n$/);
   });
 });
 

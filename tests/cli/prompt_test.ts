@@ -31,7 +31,7 @@ Deno.test("a password is typed without echo, twice when it is new", async () => 
 Deno.test("passwords that differ, an interrupt and the end change nothing, and the echo comes back", async () => {
   for (const keys of [["secret1\r", "secret2\r"], ["sec\x03"], ["sec\x04"], ["sec"]]) {
     const { prompt, raw, said } = keyboard(keys, true);
-    await assert.rejects(prompt.password("Password", "new"), /Nothing was changed/);
+    await assert.rejects(prompt.password("Password", "new"), /: (none|no password) was set\./);
     assert.equal(raw.at(-1), false);
     assert.doesNotMatch(said(), /sec/);
   }

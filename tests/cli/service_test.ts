@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { join, relative } from "node:path";
+import { type Context, Given } from "../../src/cli/arguments.ts";
 import { service } from "../../src/cli/service.ts";
+import { planService } from "../../src/cli/service_plan.ts";
 import { demandOwnStore } from "../../src/cli/store_owner.ts";
 import { user } from "../../src/cli/user.ts";
 import { credentialName } from "../../src/config.ts";
@@ -76,6 +78,22 @@ Deno.test("names of credentials are those of systemd: never two files under one"
   assert.equal(new Set(names).size, paths.length);
   for (const name of names) assert.match(name, /^[\w.-]{13,113}$/);
   assert.match(names[0]!, /^key\.pem-[0-9a-f]{12}$/);
+});
+
+Deno.test("the program may be named from where one stands, and has to be one before anything is written", async () => {
+  await withSite(async (site) => {
+    const near = `./${relative(Deno.cwd(), EXECUTABLE)}`;
+    const { out, error } = await typing(site)("print", "--for", "systemd", "--executable", near);
+    assert.match(out, new RegExp(`^ExecStart=${EXECUTABLE} `, "m"), error);
+    if (!IS_ROOT) return;
+    for (const path of ["/nowhere/maildemon", "/usr", "/etc/passwd"]) {
+      const { code, error } = await typing(site)("install", "--for", "systemd", "--executable", path, "--yes");
+      assert.deepEqual([code, error], [
+        1,
+        `${path} is no program: name one that can be run with --executable FILE.\n`,
+      ]);
+    }
+  });
 });
 
 Deno.test("what has a meaning of its own in a unit is no path for it", () => {
@@ -173,6 +191,17 @@ Deno.test("status asks the running server which version it is", async () => {
     } finally {
       await control.close();
     }
+  });
+});
+
+Deno.test("whoever replaces a unit is told to give the store to its user again: it may lie elsewhere now", async () => {
+  await withSite(async ({ config, folder }) => {
+    const context = { configFile: config } as Context, options = new Given(new Map([["for", ["systemd"]]]));
+    const { begin, renew } = await planService(options, context, "right");
+    for (const line of [begin, renew]) {
+      assert.match(line, new RegExp(`^systemd-sysusers && mkdir -p -m 700 ${folder}/store && chown -R maildemon: `));
+    }
+    assert.match(renew, / && systemctl daemon-reload && systemctl restart maildemon$/);
   });
 });
 

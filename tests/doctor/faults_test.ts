@@ -28,6 +28,11 @@ const spf = (text: string) => instead(SPF, `ours.test. IN TXT "${text}"`);
 const dmarc = (text: string) => instead(DMARC, `_dmarc.ours.test. IN TXT "${text}"`);
 const hosts = Array.from({ length: 11 }, (_, index) => `h${index}.remote.test`);
 
+const ENDLESS_ELSEWHERE = (zone: Lines) => [
+  ...spf("v=spf1 redirect=spf.remote.test")(zone),
+  `spf.remote.test. IN TXT "v=spf1 ip4:${ADDRESS} ?all"`,
+];
+
 /** What is done to the zone, and what has to be named. */
 const PLANTED: Readonly<Record<string, readonly [(zone: Lines) => Lines, string]>> = {
   "no MX": [instead(MX), "mx-missing ours.test"],
@@ -54,6 +59,7 @@ const PLANTED: Readonly<Record<string, readonly [(zone: Lines) => Lines, string]
   "SPF with names that do not exist": [spf("v=spf1 a:a.x.test a:b.x.test a:c.x.test mx -all"), "spf-void ours.test"],
   "SPF for everybody": [spf("v=spf1 mx +all"), "spf-open ours.test"],
   "SPF without an end": [spf("v=spf1 mx"), "spf-endless ours.test"],
+  "SPF that leads to one without an end": [ENDLESS_ELSEWHERE, "spf-endless ours.test"],
   "no SPF of our name": [instead(/^mail\.ours\.test\. IN TXT/), `spf-missing ${MAIL}`],
   "no DKIM record": [instead(DKIM), `dkim-missing ${KEY}`],
   "DKIM record of another key": [instead(DKIM, OTHER_KEY), `dkim-other ${KEY}`],
@@ -99,6 +105,15 @@ Deno.test("a right world has no fault, and each that is planted in the DNS is na
       assert.deepEqual(faultsIn(findings), [named], what);
       for (const finding of findings) assertTreated(finding, what);
     }
+  });
+});
+
+Deno.test("no record is proposed that would shut out what redirect= lets send", async () => {
+  await withWorld(async (world) => {
+    world.serve(ENDLESS_ELSEWHERE(world.zone));
+    const { advice, records } = (await world.examined()).find(({ fault }) => fault === "spf-endless") ?? {};
+    assert.match(advice ?? "", /^Let the record of spf\.remote\.test end with -all\./);
+    assert.equal(records, undefined);
   });
 });
 

@@ -25,6 +25,8 @@ const WAITS: Standing = {
 const OWED: Standing = { state: "failed", attempts: 8, due: 1_700_000_000_001 };
 const DONE: Standing = { state: "delivered", attempts: 1, due: 0 };
 
+const CLEAN: Adopted = { messages: 0, resumed: 0, damaged: 0, maildirs: [], unfinished: [] };
+
 async function put(
   spool: Spool,
   bytes: Uint8Array,
@@ -63,7 +65,7 @@ Deno.test("what is adopted keeps its id, its age, its bytes and how each recipie
     });
     await withSpool(ours, async (spool) => {
       const younger = await put(spool, letter(10), envelope("mine@ours.test", "e@y.test"));
-      assert.deepEqual(await adopt(spool, theirs), { messages: 3, resumed: 0, damaged: 0, maildirs: [] });
+      assert.deepEqual(await adopt(spool, theirs), { ...CLEAN, messages: 3 });
       assert.deepEqual([...spool.entries()].map(({ id }) => id), [...kept.keys(), younger.id]);
       for (const [id, { entry, bytes }] of kept) {
         assert.deepEqual(spool.entry(id)?.standings, entry.standings);
@@ -127,12 +129,34 @@ Deno.test("mail for Maildirs of the other store goes to ours, and what cannot be
     await withSpool(ours, async (spool) => {
       const adopted = await adopt(spool, theirs, { from: "/srv/old", to: "/var/lib/maildemon" });
       const path = "/var/lib/maildemon/mail/x.test/ann";
-      assert.deepEqual(adopted, { messages: 3, resumed: 0, damaged: 1, maildirs: [path] });
+      assert.deepEqual(adopted, { ...CLEAN, messages: 3, damaged: 1, maildirs: [path] });
       for (const { envelope } of spool.entries()) {
         assert.deepEqual(envelope.recipients[0]?.target, { to: "maildir", path });
       }
     });
     assert.deepEqual(damagedIn(theirs).filter((name) => name.startsWith(broken)), [`${broken}.eml`, `${broken}.json`]);
+  });
+});
+
+Deno.test("two dead servers had given one id: an adoption that was broken off goes on with its own, and others are named", async () => {
+  await inFolders(async (ours, theirs) => {
+    const now = () => 1_700_000_000_000, folders = [`${theirs}1`, `${theirs}2`];
+    await withSpool(ours, async (spool) => {
+      // As a crash leaves it: what is on disk here is not gone there.
+      for (const [seed, from] of folders.entries()) {
+        await withSpool(from, async (dead) => {
+          const sender = `a${seed}@x.test`,
+            { id, envelope: what } = await put(dead, letter(500), envelope(sender, "b@y.test"));
+          const standings: Standing[] = [{ ...WAITS, state: "held", adopting: { from, id, standing: WAITS } }];
+          await spool.adopt({ id, envelope: what, standings }, dead.content(id));
+        }, { now });
+      }
+      const first = { ...CLEAN, messages: 1, resumed: 1, unfinished: [folders[1]] };
+      assert.deepEqual(await adopt(spool, folders[0]!), first);
+      assert.deepEqual(await adopt(spool, folders[1]!), { ...CLEAN, messages: 1, resumed: 1 });
+      const found = [...spool.entries()].map(({ envelope, standings }) => [envelope.sender, standings]);
+      assert.deepEqual(found.sort(), [["a0@x.test", [WAITS]], ["a1@x.test", [WAITS]]]);
+    });
   });
 });
 
@@ -267,4 +291,7 @@ Deno.test("queue adopt names what is no store, and makes nothing there", async (
   assert.deepEqual([...Deno.readDirSync(dir)], []);
   const own = await typed(["--config", heir.configFile, "queue", "adopt", heir.store], { commands: [command] });
   assert.equal(own.code, 1);
+  await Deno.mkdir(join(heir.store, "queue"), { recursive: true });
+  const itself = await typed(["--config", heir.configFile, "queue", "adopt", heir.store], { commands: [command] });
+  assert.match(itself.error, /is the queue of this server itself: name that of the other one\.$/m);
 });
