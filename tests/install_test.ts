@@ -8,7 +8,7 @@ import { interop, run } from "./interoperability/programs.ts";
 
 const README = await Deno.readTextFile(new URL("../README.md", import.meta.url));
 const LINES = /```sh\n(\( set -eu[^]*?)```/.exec(README)?.[1] ?? "";
-const FROM = "https://github.com/OWNER/maildemon/releases/latest/download";
+const FROM = "https://github.com/$owner/maildemon/releases/latest/download";
 
 interface Release {
   readonly executable: string;

@@ -72,8 +72,8 @@ export const init: Command = {
     else context.note(`${printable(file)} is there already, and stays as it is.`);
     const config = await loadConfig(file);
     await addUser(address, delivery, config, options, there).catch((error) => {
-      if (fresh) context.note("What was written stays: the same line, said again, adds the user.");
-      throw error;
+      if (!fresh || !(error instanceof Error)) throw error;
+      throw new Refused(`${error.message}\nWhat was written stays: the same line, said again, adds the user.`);
     });
 
     const keys = config.domains.map(({ name }) => ({
@@ -200,7 +200,7 @@ async function addUser(
 
 async function askDelivery({ prompt }: Context): Promise<string> {
   const answer = await prompt.ask('Where shall the mail go: "here", or an address to forward it to', "here");
-  if (answer === "here") return "maildir";
+  if (answer.toLowerCase() === "here") return "maildir";
   const delivery = answer.includes(":") ? answer : `forward:${answer}`;
   demandDelivery(delivery);
   return delivery;

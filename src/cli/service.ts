@@ -193,8 +193,8 @@ async function doubts({ facts, readByUser }: ServicePlan): Promise<string[]> {
     found.push(
       hiddenPaths([path]).length === 0
         ? `The user ${SERVICE} has to be able to write to ${path}, too.`
-        : `The service sees no home and no temporary folder, so mail for ${path} waits: choose another place for it, or ` +
-          `say ProtectHome=no and PrivateTmp=no in a drop-in (systemctl edit ${SERVICE}).`,
+        : `The service sees no home and no temporary folder, so mail for ${path} waits: choose another place for it. ` +
+          `ProtectHome=no in a drop-in (systemctl edit ${SERVICE}) lets it into all homes.`,
     );
   }
   return found;

@@ -121,17 +121,19 @@ const plans: Readonly<Record<Manager, (facts: ServiceFacts, root: string, readBy
   launchd(facts, root) {
     // Nobody hands secrets over here: the user has to own the files, or their folder.
     const secrets = facts.secrets.map(({ file }) => dirname(file) === dirname(facts.config) ? file : dirname(file));
-    const store = shellWord(facts.store), owned = [facts.store, ...new Set(secrets)].map(shellWord).join(" ");
-    const plist = `/Library/LaunchDaemons/${SERVICE}.plist`, start = `launchctl bootstrap system ${plist}`;
+    const store = shellWord(facts.store), theirs = [facts.store, ...new Set(secrets)].map(shellWord).join(" ");
+    const plist = `/Library/LaunchDaemons/${SERVICE}.plist`;
+    const start = [
+      `id ${LAUNCHD_USER} >/dev/null 2>&1 || ` +
+      `sysadminctl -addUser ${LAUNCHD_USER} -roleAccount -home ${store} -shell /usr/bin/false`,
+      `mkdir -p ${store}`,
+      `chown -R ${LAUNCHD_USER} ${theirs}`,
+      `launchctl bootstrap system ${plist}`,
+    ].join(" && ");
     return {
       files: [{ path: join(root, plist), text: launchdPlist(facts) }],
       hidden: [],
-      begin: [
-        `sysadminctl -addUser ${LAUNCHD_USER} -roleAccount -home ${store} -shell /usr/bin/false`,
-        `mkdir -p ${store}`,
-        `chown -R ${LAUNCHD_USER} ${owned}`,
-        start,
-      ].join(" && "),
+      begin: start,
       renew: `launchctl bootout system/${SERVICE}; ${start}`,
       end: `launchctl bootout system/${SERVICE}`,
     };

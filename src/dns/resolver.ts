@@ -212,7 +212,8 @@ export class Resolver implements Dns {
       server,
       question,
       dnssec: trustAd,
-      patience: Math.min(patience, deadline - performance.now()),
+      // The wait for a place, or for the answer by UDP, may have used up all of it.
+      patience: Math.max(Math.min(patience, deadline - performance.now()), 0),
       signal,
     });
     const byUdp = await askByUdp(exchange());

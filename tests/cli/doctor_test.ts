@@ -4,7 +4,7 @@ import { doctor } from "../../src/cli/doctor.ts";
 import type { Finding } from "../../src/doctor/finding.ts";
 import { serveZone } from "../../src/sandbox/name_server.ts";
 import { parseZone } from "../../src/sandbox/zone_file.ts";
-import { ADDRESS, faultsIn, freePorts, withWorld, type World } from "../doctor/world.ts";
+import { ADDRESS, faultsIn, freePorts, greeter, withWorld, type World } from "../doctor/world.ts";
 import { typed, withSite } from "./typed.ts";
 
 const commands = [dns, doctor];
@@ -66,6 +66,30 @@ Deno.test("doctor without a server, a store and a name server that helps ends wi
   } finally {
     await names.close();
   }
+});
+
+Deno.test("nothing that a stranger says reaches the terminal as it is", async () => {
+  await withWorld(async (world) => {
+    const zone = world.zone.filter((line) => !/^(ours\.test\. IN TXT|_dmarc\.second)/.test(line));
+    world.serve([
+      ...zone,
+      String.raw`ours.test. IN TXT "v=spf1 \027[31mred -all"`,
+      String.raw`_dmarc.second.test. IN TXT "v=DMARC1; p=\155\007none"`,
+    ]);
+    await world.running.stop();
+    const thief = greeter(ADDRESS, world.ports[0], "220 \x1b]0;mine\x07 \u202eback\r\n");
+    try {
+      for (const more of [[], ["--json"]]) {
+        const { out, error } = await doctorTold(world, ...more);
+        assert.match(out, /red -all[^]*none/);
+        assert.match(out, /0;mine/);
+        // deno-lint-ignore no-control-regex
+        assert.doesNotMatch(out + error, /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+      }
+    } finally {
+      await thief.close();
+    }
+  });
 });
 
 Deno.test("doctor names each mistake of the config and looks at nothing else", async () => {

@@ -105,6 +105,21 @@ Deno.test("without a password on standard input one is made and shown once, and 
   });
 });
 
+Deno.test("a password that cannot be is said last, and the same line with another one ends the set-up", async () => {
+  await inFolder(async (folder) => {
+    const refused = await begin(folder, ["--yes"], { piped: "short" });
+    assert.equal(refused.code, 1);
+    assert.match(
+      refused.error,
+      /\nThe password is too short: .*\nWhat was written stays: the same line, said again, adds the user\.\n$/,
+    );
+    const before = await contents(folder), made = await begin(folder, ["--yes"], { piped: PASSWORD });
+    assert.equal(made.code, 0, made.error);
+    assert.match(made.error, /^Added the user ann@ours\.test\.$/m);
+    assert.deepEqual(await contents(folder), before);
+  });
+});
+
 Deno.test("what comes next is said in its order, in lines that a shell takes", async () => {
   await inFolder(async (folder) => {
     const { error } = await begin(join(folder, "it's here"), ["--yes", "--ports", "high"]);

@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { join, relative } from "node:path";
-import { type Context, Given } from "../../src/cli/arguments.ts";
 import { service } from "../../src/cli/service.ts";
-import { planService } from "../../src/cli/service_plan.ts";
 import { demandOwnStore } from "../../src/cli/store_owner.ts";
 import { user } from "../../src/cli/user.ts";
 import { credentialName } from "../../src/config.ts";
@@ -191,17 +189,6 @@ Deno.test("status asks the running server which version it is", async () => {
     } finally {
       await control.close();
     }
-  });
-});
-
-Deno.test("whoever replaces a unit is told to give the store to its user again: it may lie elsewhere now", async () => {
-  await withSite(async ({ config, folder }) => {
-    const context = { configFile: config } as Context, options = new Given(new Map([["for", ["systemd"]]]));
-    const { begin, renew } = await planService(options, context, "right");
-    for (const line of [begin, renew]) {
-      assert.match(line, new RegExp(`^systemd-sysusers && mkdir -p -m 700 ${folder}/store && chown -R maildemon: `));
-    }
-    assert.match(renew, / && systemctl daemon-reload && systemctl restart maildemon$/);
   });
 });
 

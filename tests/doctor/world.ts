@@ -185,13 +185,17 @@ export function freePorts(count: number): number[] {
 }
 
 /** Somebody else's mail server, as far as a greeting. */
-export function greeter(hostname: string, port = 0): { readonly port: number; close(): Promise<void> } {
+export function greeter(
+  hostname: string,
+  port = 0,
+  greeting = "220 mx.remote.test ESMTP\r\n",
+): { readonly port: number; close(): Promise<void> } {
   const listener = Deno.listen({ hostname, port }), open = new Set<Deno.TcpConn>();
   const serve = async (conn: Deno.TcpConn) => {
     open.add(conn);
     try {
       const buffer = new Uint8Array(1024);
-      await conn.write(new TextEncoder().encode("220 mx.remote.test ESMTP\r\n"));
+      await conn.write(new TextEncoder().encode(greeting));
       while (await conn.read(buffer) !== null) await conn.write(new TextEncoder().encode("250 mx.remote.test\r\n"));
     } catch {
       // The caller has hung up.
