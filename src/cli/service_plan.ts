@@ -91,7 +91,12 @@ async function configured(context: Context): Promise<{ facts: Facts; readByUser:
 
 async function outsideMaildirs(context: Context, store: string, sharedKv: boolean): Promise<string[]> {
   if (!sharedKv && await Deno.stat(join(store, "kv.sqlite")).then(() => false, () => true)) return [];
-  const users = await withPeople(context, ({ users }) => users.list());
+  const users = await withPeople(context, ({ users }) => users.list()).catch((error) => {
+    // The service itself waits for such a server; its description need not.
+    if (!sharedKv || !(error instanceof Error)) throw error;
+    context.note(`${error.message} Maildirs that users have outside the store are therefore not looked at.`);
+    return [];
+  });
   const paths = users.flatMap(({ deliver }) => deliver).map(demandDelivery)
     .flatMap((delivery) => delivery.by === "maildir" && delivery.path.startsWith("/") ? [delivery.path] : []);
   return [...new Set(paths)].filter((path) => !path.startsWith(`${store}/`)).sort();

@@ -120,6 +120,11 @@ function whyNot(error: unknown): string {
     return "this user may not write there; run this as root or as the user that the folder belongs to";
   }
   if (/disk I\/O error/i.test(message)) return "the disk is full or fails; make room, or look into the kernel's log";
+  if (/DENO_KV_ACCESS_TOKEN/.test(message)) {
+    return "its server wants a token; put that into the variable DENO_KV_ACCESS_TOKEN (for the service: " +
+      "/etc/maildemon/environment)";
+  }
+  if (/deserialize/i.test(message)) return "a newer program wrote it in a way that this one cannot read; run that one";
   if (/malformed|not a database/i.test(message)) return `kv.sqlite is damaged (${message}); restore a backup`;
   return message;
 }
