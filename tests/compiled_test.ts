@@ -26,7 +26,7 @@ const FLAGS: readonly string[] = tasks["compile:as"].split(" ").slice(2);
 
 /** Rejects with what the compiler says. */
 async function compile(source: string, output: string): Promise<void> {
-  const args = [...FLAGS, "--no-check", "--output", output, source];
+  const args = [...FLAGS, "--output", output, source];
   const [program, ...first] = isThere(OFFLINE) ? ["bash", OFFLINE] : [Deno.execPath(), "compile"];
   const { success, stderr } = await new Deno.Command(program!, { args: [...first, ...args], cwd: ROOT, stdout: "null" })
     .output();

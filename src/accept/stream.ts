@@ -6,6 +6,7 @@
  */
 
 import { Duplex } from "node:stream";
+import { setImmediate } from "node:timers";
 import tls from "node:tls";
 
 /** What `Received` tells about TLS. */
