@@ -19,6 +19,7 @@ import { withVerifier } from "./support/verifier.ts";
 const ROOT = new URL("..", import.meta.url).pathname;
 const OFFLINE = join(ROOT, "../shared/tools/offline-compile");
 const IS_ROOT = Deno.build.os === "linux" && Deno.uid() === 0;
+const COMPILE_WITHIN = 120_000;
 const NOBODY = 65534, PASSWORD = "a long enough one";
 
 const { tasks } = JSON.parse(await Deno.readTextFile(join(ROOT, "deno.json")));
@@ -28,8 +29,13 @@ const FLAGS: readonly string[] = tasks["compile:as"].split(" ").slice(2);
 async function compile(source: string, output: string): Promise<void> {
   const args = [...FLAGS, "--output", output, source];
   const [program, ...first] = isThere(OFFLINE) ? ["bash", OFFLINE] : [Deno.execPath(), "compile"];
-  const { success, stderr } = await new Deno.Command(program!, { args: [...first, ...args], cwd: ROOT, stdout: "null" })
-    .output();
+  const { success, stderr } = await new Deno.Command(program!, {
+    args: [...first, ...args],
+    cwd: ROOT,
+    stdout: "null",
+    // Where the compiler's own download host cannot be reached, it may wait for it.
+    signal: AbortSignal.timeout(COMPILE_WITHIN),
+  }).output();
   if (!success) throw new Error(new TextDecoder().decode(stderr).trim());
 }
 
