@@ -7,7 +7,7 @@ import { join } from "node:path";
 import tls from "node:tls";
 import { loadConfig } from "../src/config.ts";
 import { silent } from "../src/log.ts";
-import { Presenting } from "../src/presenting.ts";
+import { Presenting } from "../src/server/presenting.ts";
 import { expect, letter, send, until } from "./support/letters.ts";
 import { LocalServer, PASSWORD } from "./support/local_server.ts";
 import { type Pebble, withPebble } from "./support/pebble.ts";

@@ -3,8 +3,12 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Config, loadConfig } from "../src/config.ts";
+import { askServer } from "../src/status/control.ts";
 import { expect, letter, send, until } from "./support/letters.ts";
-import { LocalServer } from "./support/local_server.ts";
+import { ANN, direct, LocalServer } from "./support/local_server.ts";
+import { greetingFor, sayHello } from "./support/proxy_caller.ts";
+import { RemoteServer } from "./support/remote_server.ts";
+import { maildemon } from "./support/running_server.ts";
 import { SmtpPeer } from "./support/smtp_peer.ts";
 
 Deno.test("a session keeps the settings with which it began, and the next one has the new ones", async () => {
@@ -43,8 +47,44 @@ Deno.test("a listener that is new listens, one that is gone ends, and who is in 
   expect(await inside.say("NOOP"), "250");
 });
 
+Deno.test("what lasts longer than a version takes over the new one: doors, queue, stories, control socket", async () => {
+  const remote = new RemoteServer({ on: { RCPT: "451 4.2.1 later" } }, { hostname: "127.0.0.2", port: 0 });
+  await using server = await LocalServer.open({ outbound: direct(remote.port, 'retry = ["1h"]') });
+  const peer = await server.signedIn();
+  /** Milliseconds that the message waits after its first attempt. */
+  const waitOf = async (body: string) => {
+    const [id = ""] = /[0-9a-z]{12}/.exec(await send(peer, "ann@ours.test", ["bob@remote.test"], letter(body))) ??
+      [];
+    const found = async () => (await server.queue()).find((row) => row.id === id)?.recipients[0];
+    await until(async () => (await found())?.lastAttempt !== undefined, "the first attempt");
+    const { due = 0, lastAttempt = 0 } = await found() ?? {};
+    return due - lastAttempt;
+  };
+  assert.ok(await waitOf("before\r\n") > 1_000_000);
+  await server.edit((text) =>
+    text.replace('retry = ["1h"]', 'retry = ["9s"]').replace("[checks]", '[checks]\nspf = "note"')
+      .replace("[limits]", '[limits]\nmax_connections_per_host = 2\nmax_message_size = "64KiB"')
+      .replace('kind = "mx"', 'kind = "mx"\nproxy_protocol_from = ["127.0.0.0/8"]')
+  );
+  await server.reload();
+  assert.ok(await waitOf("after\r\n") < 10_000);
+
+  const [one] = [await sayHello(server, "203.0.113.9"), await sayHello(server, "203.0.113.9")];
+  expect(await greetingFor(server, "203.0.113.9", "mx"), "421 4.7.0");
+  expect(await send(one, "carol@remote.test", ["ann@ours.test"], letter("Hello.\r\n", "carol@remote.test")), "250");
+  const stories = async () => (await maildemon(server.configFile, ["why", "carol@remote.test"])).out;
+  await until(async () => /checks\.spf = "note"/.test(await stories()), "the setting in the story");
+
+  const bytes = new Uint8Array(65_537), request = { do: "send", size: bytes.length, recipients: [ANN.address] };
+  const answer = await askServer(server.store, request, ReadableStream.from([bytes]));
+  assert.match(JSON.stringify(answer), /The message has 65537 bytes; at most 65536 are allowed/);
+  await remote.close();
+});
+
 Deno.test("a version that cannot be used changes nothing, says why, and shows in the metrics", async () => {
   await using taken = Deno.listen({ hostname: "127.0.0.3", port: 0 });
+  const free = Deno.listen({ hostname: "127.0.0.4", port: 0 }), { port: freePort } = free.addr;
+  free.close();
   await using server = await LocalServer.open({ status: 'listen = "127.0.0.1:0"' });
   const whole = await Deno.readTextFile(server.configFile), before = server.running.listeners();
   const metric = async () => {
@@ -69,7 +109,8 @@ Deno.test("a version that cannot be used changes nothing, says why, and shows in
     ["an address that this machine has not", listener("192.0.2.1:0"), /this machine has no such address/],
     [
       "a status page where there can be none",
-      (text) => listener("127.0.0.4:0")(text).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.3:${port}"`),
+      (text) =>
+        listener(`127.0.0.4:${freePort}`)(text).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.3:${port}"`),
       /Cannot show the status page on 127\.0\.0\.3/,
     ],
   ];
@@ -80,6 +121,7 @@ Deno.test("a version that cannot be used changes nothing, says why, and shows in
     const peer = await SmtpPeer.call(server.port("mx"));
     expect(await peer.lastLine(), "220 mail.ours.test ESMTP");
     assert.equal(await metric(), "1", what);
+    Deno.listen({ hostname: "127.0.0.4", port: freePort }).close();
     await Deno.writeTextFile(server.configFile, whole);
   }
   await server.reload();

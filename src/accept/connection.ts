@@ -1,6 +1,6 @@
 /** Performs what a session wants: reads, writes, asks, and ends when a deadline has passed. */
 
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Effect, Question } from "../smtp/effect.ts";
 import { STOPPING, TIMED_OUT } from "../smtp/replies.ts";
 import { formatReply, isPositive, type Reply } from "../smtp/reply.ts";
@@ -84,7 +84,7 @@ export class Connection {
       await this.#perform(this.session.open());
       while (!this.#ended) await this.#read();
     } catch (error) {
-      if (!this.#ended) this.#why = error instanceof Error ? error.message : String(error);
+      if (!this.#ended) this.#why = reasonOf(error);
     } finally {
       this.#state = "working";
       this.host.discard();

@@ -15,7 +15,7 @@
  *     failregex = ^\s*(?:\S+ \S+: \S+ )?warning login-failed connection=\S+ host=<HOST> login=
  */
 
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Lockouts } from "../store/lockouts.ts";
 import type { Caller } from "./caller.ts";
 
@@ -37,7 +37,7 @@ export function failedLogins(lockouts: Lockouts, maxFailures: number, log: Log):
     try {
       return await counting;
     } catch (error) {
-      const told = error instanceof Error ? error.message : String(error);
+      const told = reasonOf(error);
       log("error", "login-not-counted", { connection: caller.id, host: caller.host, error: told });
       return undefined;
     }

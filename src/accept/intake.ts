@@ -4,7 +4,7 @@
  */
 
 import { receivedLine } from "../check/trace.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Envelope, RemoteReply, Source } from "../queue/entry.ts";
 import type { Entry } from "../queue/spool.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
@@ -287,8 +287,4 @@ export class Intake {
   #log(level: "info" | "error", event: string, fields: Record<string, string | number | undefined>): void {
     this.#parts.log(level, event, { connection: this.#caller.id, host: this.#caller.host, ...fields });
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

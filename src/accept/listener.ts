@@ -1,6 +1,6 @@
 /** Listens on one address, lets in who may come in, and looks after all who are in. `Deno.listen` is the front door. */
 
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { isIn, type Network, parseIp, plainIp, prefixOf } from "../smtp/network.ts";
 import { formatReply, reply } from "../smtp/reply.ts";
 import type { ListenerKind } from "./caller.ts";
@@ -145,7 +145,7 @@ export class Listener {
         // Who called and hung up again before it was his turn is none of our trouble: a pause for each of them would
         // let one such caller keep all others out.
         if (isGone(error)) continue;
-        this.#log("warning", "accept-failed", { error: error instanceof Error ? error.message : String(error) });
+        this.#log("warning", "accept-failed", { error: reasonOf(error) });
         await new Promise((done) => setTimeout(done, ACCEPT_PAUSE));
       }
     }
@@ -213,7 +213,7 @@ function whyNot(error: unknown, hostname: string): string {
   if (error instanceof Deno.errors.PermissionDenied) {
     return "this user may not; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE.";
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   const isMissing = error instanceof Deno.errors.AddrNotAvailable || /family not supported/i.test(message);
   if (isMissing && hostname === "::") return 'this machine has no IPv6; write "0.0.0.0" in the place of "[::]".';
   return isMissing ? "this machine has no such address." : message;

@@ -29,6 +29,8 @@ export interface Contents {
   /** The configuration, and the files it names; absolute. */
   readonly config: { readonly file: string; readonly names: readonly string[] };
   readonly about: Omit<Manifest, "format" | "taken" | "store" | "elsewhere">;
+  /** Does what touches the store: as somebody whom a link in it leads no further than its owner gets. */
+  readonly inStore: (work: () => Promise<void>) => Promise<void>;
   /** Has been begun with this. */
   readonly tell: (what: string) => void;
 }
@@ -37,7 +39,7 @@ export interface Contents {
 const ELSEWHERE = "config/elsewhere";
 
 export async function writeContents(pack: Pack, contents: Contents, now: Date): Promise<void> {
-  const { store, journal, kv, config, about, tell } = contents;
+  const { store, journal, kv, config, about, inStore, tell } = contents;
   const named = namesOf(config);
   const elsewhere = Object.fromEntries([...named].filter(([name]) => name.startsWith(`${ELSEWHERE}/`)));
   const manifest: Manifest = { format: FORMAT, taken: now.toISOString(), store, ...about, elsewhere };
@@ -48,15 +50,17 @@ export async function writeContents(pack: Pack, contents: Contents, now: Date): 
     const { name, segment: { length }, modified } = held;
     await pack.file({ name: `queue/${name}`, size: length, mode: 0o600, modified, pieces: journal.bytes(held) });
   }
-  await copyFolder(pack, join(store, "queue/damaged"), "queue/damaged");
-  if (kv !== undefined) {
-    tell("users, aliases and hosts");
-    await copyFile(pack, kv.path, "kv.sqlite");
-  }
-  for (const part of ["acme", "stories"]) await copyFolder(pack, join(store, part), part);
+  await inStore(async () => {
+    await copyFolder(pack, join(store, "queue/damaged"), "queue/damaged");
+    if (kv !== undefined) {
+      tell("users, aliases and hosts");
+      await copyFile(pack, kv.path, "kv.sqlite");
+    }
+    for (const part of ["acme", "stories"]) await copyFolder(pack, join(store, part), part);
+  });
   tell("the configuration");
   for (const [name, path] of named) await copyFile(pack, path, name);
-  if (about.mail) await copyFolder(pack, join(store, "mail"), "mail", tell);
+  if (about.mail) await inStore(() => copyFolder(pack, join(store, "mail"), "mail", tell));
 }
 
 /** The name in the archive, and the file. */

@@ -6,6 +6,7 @@
  */
 
 import { join } from "node:path";
+import { reasonOf } from "../log.ts";
 
 export interface FoundFile {
   /** Below the folder that was walked. */
@@ -124,7 +125,7 @@ function rethrow(error: unknown): never {
 }
 
 function asSentence(what: string, error: unknown): Error {
-  return new Error(`${what}: ${error instanceof Error ? error.message : String(error)}.`);
+  return new Error(`${what}: ${reasonOf(error)}.`);
 }
 
 /** So many bytes of it from its beginning, and no more. Rejects when it has fewer. */

@@ -1,6 +1,7 @@
 /** Whether everything in a store can be read. Only reads, and bears with a server that works there meanwhile. */
 
 import { join } from "node:path";
+import { reasonOf } from "../log.ts";
 import { HeldJournal } from "../queue/held_journal.ts";
 import type { KeptMessage } from "../queue/kept_message.ts";
 import { StoreTooNew } from "../store/kv.ts";
@@ -129,5 +130,5 @@ async function filesIn(folder: string, tell: (what: string) => void): Promise<{ 
 }
 
 function sentenceOf(error: unknown): string {
-  return `${(error instanceof Error ? error.message : String(error)).replace(/\.$/, "")}.`;
+  return `${reasonOf(error).replace(/\.$/, "")}.`;
 }

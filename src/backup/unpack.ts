@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { createTarDecoder } from "modern-tar";
+import { syncFile, syncFolder, writeAll } from "../durable_file.ts";
 import { MANIFEST, type Manifest, parseManifest, sumLine, SUMS } from "./manifest.ts";
 
 export interface Unpacking {
@@ -86,18 +87,9 @@ export async function unpack(
 export async function syncAll(folder: string): Promise<void> {
   for await (const { name, isDirectory } of Deno.readDir(folder)) {
     if (isDirectory) await syncAll(join(folder, name));
-    else await sync(join(folder, name));
+    else await syncFile(join(folder, name));
   }
-  await sync(folder);
-}
-
-export async function sync(path: string): Promise<void> {
-  const file = await Deno.open(path);
-  try {
-    await file.sync();
-  } finally {
-    file.close();
-  }
+  await syncFolder(folder);
 }
 
 type Body = ReadableStream<Uint8Array>;
@@ -171,7 +163,7 @@ async function write(path: string, { name, mode = 0o600, mtime }: Header, body: 
   try {
     for await (const piece of piecesOf(body)) {
       hash.update(piece);
-      for (let done = 0; done < piece.length;) done += await file.write(piece.subarray(done));
+      await writeAll(file, piece);
     }
   } finally {
     file.close();

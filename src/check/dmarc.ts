@@ -3,6 +3,7 @@
 import { evaluateDmarc } from "mailauth/lib/dmarc/index.js";
 import type { NodeStyleResolve } from "../dns/node_style.ts";
 import type { Dns } from "../dns/records.ts";
+import { reasonOf } from "../log.ts";
 import type { Signature } from "../worker/verify.ts";
 import { authorDomain } from "./author.ts";
 import { printable } from "./printable.ts";
@@ -59,7 +60,7 @@ export async function checkDmarc(
     const found = await evaluate(author.domain, facts, resolve);
     return found.result === "temperror" && tooLong ? { ...found, result: "permerror" } : found;
   } catch (error) {
-    const reason = printable(error instanceof Error ? error.message : String(error), 200);
+    const reason = printable(reasonOf(error), 200);
     return { result: "temperror", from: author.domain, ...NOT_ALIGNED, reason };
   } finally {
     questions.end();

@@ -6,10 +6,10 @@ import {
   CUT_SHORT,
   isScore,
   MAX_ANSWER,
-  reasonOf,
   type ScoredMessage,
   scoreOf,
   TOO_LONG,
+  wordsOf,
 } from "./score.ts";
 import { type AskLimits, askOver } from "./scorer_socket.ts";
 
@@ -45,7 +45,7 @@ export function askRspamd(url: string, message: ScoredMessage, limits: AskLimits
     let provisional = 0;
     // Each costs some work, and whoever says nothing else says it until the deadline.
     request.on("information", () => ++provisional > MAX_PROVISIONAL && done(NO_END));
-    request.on("error", (error) => done({ says: "nothing", reason: reasonOf(error.message) }));
+    request.on("error", (error) => done({ says: "nothing", reason: wordsOf(error.message) }));
     request.on("close", () => done(CUT_SHORT));
     request.end(message.bytes);
     return () => request.destroy();

@@ -82,7 +82,7 @@ function unsigned(score: number): number {
 }
 
 /** What another program said, fit for one line of ours. */
-export function reasonOf(text: string): string {
+export function wordsOf(text: string): string {
   return printable(text.trim().replace(/\s+/g, " "), MAX_REASON, /[^\x20-\x7e]/g);
 }
 

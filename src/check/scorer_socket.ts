@@ -2,7 +2,8 @@
 
 import net from "node:net";
 import tls from "node:tls";
-import { type Answer, reasonOf } from "./score.ts";
+import { reasonOf } from "../log.ts";
+import { type Answer, wordsOf } from "./score.ts";
 
 export interface ScorerServer {
   /** A name, or an address without brackets. */
@@ -44,8 +45,7 @@ export function askOver(
     };
     const late = (what: string, wait: number) => () =>
       done({ says: "nothing", late: true, reason: `no ${what} within ${Math.ceil(wait / 100) / 10} s` });
-    const failed = (error: unknown) =>
-      done({ says: "nothing", reason: reasonOf(error instanceof Error ? error.message : String(error)) });
+    const failed = (error: unknown) => done({ says: "nothing", reason: wordsOf(reasonOf(error)) });
     const abort = () => failed("it was given up");
     const connecting = setTimeout(late("connection", limits.connect), limits.connect);
     const deadline = setTimeout(late("answer", limits.deadline), limits.deadline);

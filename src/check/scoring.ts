@@ -1,6 +1,6 @@
 /** Asks the scorer, if there is one, about a whole message. */
 
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Message } from "./message.ts";
 import { printable } from "./printable.ts";
 import type { Score, ScoredMessage } from "./score.ts";
@@ -37,7 +37,7 @@ export async function askScorer(
     });
   };
   const score = await (size > start.length ? scorerTurn(ask) : ask()).catch((error): Score => {
-    return { result: "no answer", reason: printable(error instanceof Error ? error.message : String(error), 160) };
+    return { result: "no answer", reason: printable(reasonOf(error), 160) };
   });
   if (score.result === "no answer") {
     log("warning", "scorer-silent", { connection: peer.id, host: peer.host, id, reason: score.reason });

@@ -1,6 +1,6 @@
 /** Asks SpamAssassin's spamd, in the protocol of its spamc: a head, the message, and back a head with the score. */
 
-import { type Answer, CUT_SHORT, MAX_ANSWER, reasonOf, type ScoredMessage, scoreOf, TOO_LONG } from "./score.ts";
+import { type Answer, CUT_SHORT, MAX_ANSWER, type ScoredMessage, scoreOf, TOO_LONG, wordsOf } from "./score.ts";
 import { type AskLimits, askOver } from "./scorer_socket.ts";
 
 /**
@@ -75,7 +75,7 @@ function readHead(said: string): Reply | undefined {
 }
 
 function refused(words: string): Reply {
-  return { head: "", body: 0, whole: 0, failure: { says: "unusable", reason: reasonOf(`it says ${words}`) } };
+  return { head: "", body: 0, whole: 0, failure: { says: "unusable", reason: wordsOf(`it says ${words}`) } };
 }
 
 /** `Spam: True ; 15.0 / 5.0`. */

@@ -5,7 +5,7 @@ import { loadConfig } from "../config.ts";
 import type { Adopted } from "../queue/adoption.ts";
 import type { Command } from "./arguments.ts";
 import { DONE } from "./arguments.ts";
-import { printable } from "./table.ts";
+import { counted, printable } from "./table.ts";
 import { withQueue } from "./with_queue.ts";
 
 export const adopt: Command = {
@@ -30,7 +30,7 @@ export const adopt: Command = {
       context,
       (ask) => ask(request),
     ) as Adopted;
-    context.out(`${messages} ${messages === 1 ? "message" : "messages"} adopted.`);
+    context.out(`${counted(Number(messages), "message")} adopted.`);
     if (resumed > 0) context.note(`Of these, an adoption that was broken off had begun with ${resumed}.`);
     if (damaged > 0) context.note(`${damaged} could not be read: see ${printable(join(folder, "damaged"))}.`);
     const outside = maildirs.filter((path) => !path.startsWith(`${store}/`));

@@ -9,6 +9,7 @@ import {
   CommanderError,
   Option as CommanderOption,
 } from "commander";
+import { reasonOf } from "../log.ts";
 import type { Prompt } from "./prompt.ts";
 import { openPrompt } from "./prompt.ts";
 import { printableLines } from "./table.ts";
@@ -141,7 +142,7 @@ export async function run(
     if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : WRONG_USAGE;
     // `maildemon user list | head` is no failure.
     if (error instanceof Deno.errors.BrokenPipe) return DONE;
-    say(`${printableLines(error instanceof Error ? error.message : String(error))}\n`);
+    say(`${printableLines(reasonOf(error))}\n`);
     if (variable("MAILDEMON_TRACE") && error instanceof Error) say(`${error.stack}\n`);
     return error instanceof WrongUsage ? WRONG_USAGE : FAILED;
   }
@@ -157,7 +158,8 @@ function build(program: Program, surroundings: Surroundings, exit: (code: number
   const context = (): Context => ({
     configFile: configFile(root, variable),
     out: (text) => out(`${text}\n`),
-    note: (text) => error(`${text}\n`),
+    // It may quote what a server said that is somebody else.
+    note: (text) => error(`${printableLines(text)}\n`),
     colour: surroundings.colour,
     prompt: surroundings.prompt,
     program,

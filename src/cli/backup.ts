@@ -2,8 +2,9 @@ import { basename, dirname, join, resolve } from "node:path";
 import { writeContents } from "../backup/contents.ts";
 import { firstOf, isInStore, type Manifest } from "../backup/manifest.ts";
 import { Pack } from "../backup/pack.ts";
-import { sync } from "../backup/unpack.ts";
 import { type Config, loadConfig } from "../config.ts";
+import { syncFolder, writeAll } from "../durable_file.ts";
+import { reasonOf } from "../log.ts";
 import { HeldJournal } from "../queue/held_journal.ts";
 import type { KeptMessage } from "../queue/kept_message.ts";
 import { JOURNAL_VERSION } from "../queue/record.ts";
@@ -16,7 +17,8 @@ import type { Command } from "./arguments.ts";
 import { DONE } from "./arguments.ts";
 import { withAdvice } from "./missing_rights.ts";
 import { openProgress, sizeText } from "./progress.ts";
-import { printable } from "./table.ts";
+import { asOwner } from "./store_owner.ts";
+import { counted, printable } from "./table.ts";
 
 export const backup: Command = {
   name: "backup",
@@ -27,8 +29,8 @@ export const backup: Command = {
   async run(args, options, { configFile, note }) {
     const config = await loadConfig(configFile), file = args.text("file"), mail = !options.has("no-mail");
     const made = file === "-" ? await toStandardOutput(config, mail) : await toFile(config, mail, resolve(file));
-    const { files, bytes, queued, maildirs } = made, messages = queued === 1 ? "message" : "messages";
-    note(`Copied ${files} files, ${sizeText(bytes)}, ${queued} ${messages} of the queue.`);
+    const { files, bytes, queued, maildirs } = made;
+    note(`Copied ${files} files, ${sizeText(bytes)}, ${counted(queued, "message")} of the queue.`);
     const outside = maildirs.filter((path) => !isInStore(path, config.store));
     if (mail && outside.length > 0) {
       note(`Maildirs outside of the store are not in it, copy them as well: ${printable(firstOf(outside))}`);
@@ -59,24 +61,17 @@ async function toStandardOutput(config: Config, mail: boolean): Promise<Made> {
 async function toFile(config: Config, mail: boolean, file: string): Promise<Made> {
   const part = `${file}.part`;
   await demandPlace(config.store, file);
-  if ((await lookAt(part))?.isSymlink) throw new Refused(`${printable(part)} is a link: remove it first.`);
-  // Not `createNew`: what a backup that was killed has left is of no use to anybody.
-  const sink = await saying(config.store, file, () => Deno.open(part, { write: true, create: true, mode: 0o600 }));
+  const sink = await saying(config.store, file, () => removeLeft(part).then(() => open(part)));
   try {
-    if (!await sink.tryLock(true)) {
-      throw new Refused(`${printable(part)} is being written by another backup. Wait for its end.`);
-    }
-    // Again: what is locked now may have become the file of another backup meanwhile.
-    await demandPlace(config.store, file);
     return await saying(config.store, file, async () => {
       try {
-        await sink.truncate(0);
-        await Deno.chmod(part, 0o600);
+        // Again: what is locked now may have become the file of another backup meanwhile.
+        await demandPlace(config.store, file);
         const made = await write(config, mail, streamTo(sink));
         await sink.sync();
         await demandPlace(config.store, file);
         await Deno.rename(part, file);
-        await sync(dirname(file));
+        await syncFolder(dirname(file));
         return made;
       } catch (error) {
         await Deno.remove(part).catch(() => {});
@@ -88,25 +83,68 @@ async function toFile(config: Config, mail: boolean, file: string): Promise<Made
   }
 }
 
+/** What a backup that was killed has left is of no use to anybody. It is not written to: it may be somebody else's. */
+async function removeLeft(part: string): Promise<void> {
+  const left = await lookAt(part);
+  if (left === undefined) return;
+  if (!left.isFile) {
+    throw new Refused(`${printable(part)} is ${left.isSymlink ? "a link" : "no file"}: remove it first.`);
+  }
+  using file = await Deno.open(part);
+  if (!await lockAt(part, file)) throw beingWritten(part);
+  await Deno.remove(part);
+}
+
+/** In a folder where others may write, too, it is a new one of our own, and locked for us. */
+async function open(part: string): Promise<Deno.FsFile> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(part, { write: true, createNew: true, mode: 0o600 });
+  } catch (error) {
+    throw error instanceof Deno.errors.AlreadyExists ? beingWritten(part) : error;
+  }
+  try {
+    if (await lockAt(part, file)) return file;
+    throw beingWritten(part);
+  } catch (error) {
+    file.close();
+    // A disk that knows no locks.
+    if (!(error instanceof Refused)) await Deno.remove(part).catch(() => {});
+    throw error;
+  }
+}
+
+/** False when another process has it, or when something else has its name meanwhile. */
+async function lockAt(path: string, file: Deno.FsFile): Promise<boolean> {
+  if (!await file.tryLock(true)) return false;
+  const [there, here] = [await lookAt(path), await file.stat()];
+  return there?.isFile === true && there.ino === here.ino && there.dev === here.dev;
+}
+
+function beingWritten(part: string): Refused {
+  return new Refused(`${printable(part)} is being written by another backup. Wait for its end.`);
+}
+
 /** What `work` rejects with says which backup could not be made. */
 async function saying<T>(store: string, where: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof Refused) throw error;
-    throw new Error(`Cannot make the backup ${printable(where)}: ${reasonOf(withAdvice(error, store))}`);
+    throw new Error(`Cannot make the backup ${printable(where)}: ${whyNot(withAdvice(error, store))}`);
   }
 }
 
 async function write(config: Config, mail: boolean, sink: WritableStream<Uint8Array<ArrayBuffer>>): Promise<Made> {
   const { store, kv: shared, hostname } = config, now = new Date();
   using progress = openProgress();
-  using journal = await HeldJournal.open(join(store, "queue"));
+  const inStore = <T>(work: () => Promise<T>) => asOwner(store, work);
+  using journal = await inStore(() => HeldJournal.open(join(store, "queue")));
   const { messages } = journal.read({ bodies: false }), queued = messages.size;
-  await using kv = shared === undefined ? await copyKv(store) : undefined;
+  await using kv = shared === undefined ? await inStore(() => copyKv(store)) : undefined;
   const schema = kv?.schema ?? 0;
   demandKnown(schema, `Cannot copy the store ${store}`);
-  const named = kv === undefined ? [] : await namedMaildirs(store);
+  const named = kv === undefined ? [] : await inStore(() => namedMaildirs(store));
   const maildirs = [...new Set([...named, ...outsideOf(store, messages.values())])];
   const pack = new Pack(sink);
   try {
@@ -125,6 +163,7 @@ async function write(config: Config, mail: boolean, sink: WritableStream<Uint8Ar
         mail,
         maildirs,
       },
+      inStore,
       tell: (what) => progress.say(`${pack.files} files, ${sizeText(pack.bytes)}: ${what}`),
     }, now);
     await pack.finish(now);
@@ -180,14 +219,12 @@ async function realPath(folder: string, otherwise: string): Promise<string> {
 /** That of the file would close it: it has to be synced yet. */
 function streamTo(file: Deno.FsFile): WritableStream<Uint8Array<ArrayBuffer>> {
   return new WritableStream({
-    async write(piece) {
-      for (let done = 0; done < piece.length;) done += await file.write(piece.subarray(done));
-    },
+    write: (piece) => writeAll(file, piece),
   });
 }
 
-function reasonOf(error: unknown): string {
-  const reason = error instanceof Error ? error.message : String(error);
+function whyNot(error: unknown): string {
+  const reason = reasonOf(error);
   if (/No space left|disk is full|quota exceeded/i.test(reason)) {
     return "the disk is full. Nothing was left there; make room, or choose another place.";
   }

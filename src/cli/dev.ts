@@ -7,7 +7,7 @@ import { type Step, walk } from "../sandbox/tour.ts";
 import { INHABITANTS, villageZone } from "../sandbox/village.ts";
 import { parseZone } from "../sandbox/zone_file.ts";
 import { dkimRecord, dkimRecordName, generateDkimKey } from "../send/dkim_key.ts";
-import { openServer, type Running } from "../server.ts";
+import { openServer, type Running } from "../server/server.ts";
 import { openKv } from "../store/kv.ts";
 import { Users } from "../store/users.ts";
 import { selfSigned } from "../tls/self_signed.ts";

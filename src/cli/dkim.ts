@@ -4,6 +4,7 @@ import { loadConfig } from "../config.ts";
 import type { Lookup } from "../dns/records.ts";
 import { Resolver } from "../dns/resolver.ts";
 import { systemServers } from "../dns/servers.ts";
+import { syncFolder, writeAll } from "../durable_file.ts";
 import type { DkimKeyType } from "../send/dkim_key.ts";
 import {
   demandBits,
@@ -190,12 +191,12 @@ async function writeKey(file: string, pem: string): Promise<void> {
   // createNew: whoever made the file since we looked keeps it.
   const opened = await Deno.open(file, { write: true, createNew: true, mode: 0o600 });
   try {
-    const bytes = new TextEncoder().encode(pem);
-    for (let at = 0; at < bytes.length;) at += await opened.write(bytes.subarray(at));
+    await writeAll(opened, new TextEncoder().encode(pem));
     await opened.sync();
   } finally {
     opened.close();
   }
+  await syncFolder(dirname(file));
 }
 
 async function wantedKeys(

@@ -5,7 +5,7 @@ import { examine, type Patient } from "../doctor/examine.ts";
 import { doubtful, type Finding, wrong } from "../doctor/finding.ts";
 import { type Port, reachable } from "../doctor/ports.ts";
 import { formatRecord } from "../doctor/records.ts";
-import { openDns } from "../inspection.ts";
+import { openDns } from "../server/inspection.ts";
 import { parseDomain } from "../smtp/address.ts";
 import { isIn, parseIp, parseNetwork } from "../smtp/network.ts";
 import { askServer } from "../status/control.ts";
@@ -16,7 +16,7 @@ import type { Command, Context } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage } from "./arguments.ts";
 import { ADDRESS_OPTION, addressesFrom, wantedDomains } from "./dns.ts";
 import type { Column } from "./table.ts";
-import { formatJson, formatTable, printable } from "./table.ts";
+import { counted, formatJson, formatTable, printable } from "./table.ts";
 
 /** Somebody who has mail servers everywhere. */
 const PROBE = "gmail.com";
@@ -158,7 +158,7 @@ function show(findings: readonly Finding[], asJson: boolean, { out, note, colour
   note(
     faults.length === 0
       ? "All is well."
-      : `${count(errors?.length ?? 0, "error")}, ${count(warnings?.length ?? 0, "warning")}.`,
+      : `${counted(errors?.length ?? 0, "error")}, ${counted(warnings?.length ?? 0, "warning")}.`,
   );
 }
 
@@ -171,8 +171,4 @@ function treatmentsOf(faults: readonly Finding[]): string[] {
     treatments.set(treatment, [...against, printable(`${result}: ${topic} of ${about}: ${found}.`)]);
   }
   return [...treatments].map(([treatment, against]) => [...against, treatment].join("\n"));
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }

@@ -1,8 +1,8 @@
 import { banned, released } from "../check/host_history.ts";
-import { isExempt } from "../check/reputation.ts";
 import { activeBan } from "../check/host_rules.ts";
+import { isExempt } from "../check/reputation.ts";
 import { parseDuration } from "../config.ts";
-import { exemptOf } from "../inspection.ts";
+import { exemptOf } from "../server/inspection.ts";
 import type { Command, Context, Given } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.ts";
 import { asJson, COLUMNS, formatNetwork, formatTime, type Row, sidesOf } from "./host_view.ts";

@@ -7,6 +7,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { type Config, loadConfig, parseConfig } from "../config.ts";
 import { publicAddresses } from "../doctor/addresses.ts";
 import { formatZone, recordsOf } from "../doctor/records.ts";
+import { reasonOf } from "../log.ts";
 import { dkimRecord, generateDkimKey } from "../send/dkim_key.ts";
 import { formatMailbox, type Mailbox } from "../smtp/address.ts";
 import { demandDelivery } from "../store/delivery.ts";
@@ -224,13 +225,9 @@ async function makeFolder(folder: string, mode: number): Promise<void> {
   try {
     await Deno.mkdir(folder, { recursive: true, mode });
   } catch (error) {
-    const why = error instanceof Deno.errors.PermissionDenied ? "this user may not" : messageOf(error);
+    const why = error instanceof Deno.errors.PermissionDenied ? "this user may not" : reasonOf(error);
     throw new Refused(`Cannot make the folder ${folder}: ${why}. Run it with sudo, or choose another one with --dir.`);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function hasIpv6(): boolean {

@@ -4,7 +4,7 @@ import { adopt } from "./adopt.ts";
 import type { Command, Given, Option } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage, YES_OPTION } from "./arguments.ts";
 import type { Column } from "./table.ts";
-import { formatJson, formatSides, formatTable, printable } from "./table.ts";
+import { counted, formatJson, formatSides, formatTable, printable } from "./table.ts";
 import { withQueue } from "./with_queue.ts";
 
 const SELECTING: readonly Option[] = [
@@ -101,11 +101,11 @@ function changing({ name, summary, done, asks, example }: Change): Command {
       const selection = selectionOf(args, options);
       if (selection === undefined) throw new WrongUsage("Say which messages: an ID, --from, --to, --domain, or --all.");
       return withQueue(context, async (ask) => {
-        const count = await ask({ do: "queue.count", selection }) as number;
+        const count = Number(await ask({ do: "queue.count", selection }));
         const question = `${count} messages will be ${done}. Go on?`;
         if (asks && count > 1 && !options.has("yes") && !await context.prompt.confirm(question)) return FAILED;
-        const changed = await ask({ do: `queue.${name}`, selection }) as number;
-        context.out(`${changed} ${changed === 1 ? "message" : "messages"} ${done}.`);
+        const changed = Number(await ask({ do: `queue.${name}`, selection }));
+        context.out(`${counted(changed, "message")} ${done}.`);
         return changed > 0 ? DONE : FAILED;
       });
     },

@@ -1,8 +1,9 @@
 import { dirname, join, resolve } from "node:path";
 import { firstOf, isInStore, type Manifest } from "../backup/manifest.ts";
-import { sync, syncAll, unpack } from "../backup/unpack.ts";
+import { syncAll, unpack } from "../backup/unpack.ts";
 import { loadConfig, parseConfig } from "../config.ts";
-import { silent } from "../log.ts";
+import { syncFolder, writeAll } from "../durable_file.ts";
+import { reasonOf, silent } from "../log.ts";
 import { JOURNAL_VERSION } from "../queue/record.ts";
 import { Spool } from "../queue/spool.ts";
 import { SCHEMA } from "../store/kv.ts";
@@ -52,14 +53,14 @@ export const restore: Command = {
     } catch (error) {
       await Deno.remove(draft, { recursive: true }).catch(() => {});
       if (error instanceof Refused) throw error;
-      throw new Error(`Cannot restore ${printable(file)}: ${reasonOf(error)}. Nothing was changed.`);
+      throw new Error(`Cannot restore ${printable(file)}: ${whyNot(error)}. Nothing was changed.`);
     }
     return DONE;
   },
 };
 
-function reasonOf(error: unknown): string {
-  const reason = error instanceof Error ? error.message : String(error);
+function whyNot(error: unknown): string {
+  const reason = reasonOf(error);
   if (/No space left|quota exceeded/i.test(reason)) return "The disk is full: make room, or name another --store";
   return printable(reason).replace(/\.$/, "");
 }
@@ -112,8 +113,7 @@ async function placeConfig(from: string, folder: string): Promise<string[]> {
       const { mode } = await Deno.stat(join(from, name));
       using file = await Deno.open(path, { write: true, createNew: true, mode: (mode ?? 0o600) & 0o777 });
       made.push(path);
-      const bytes = await Deno.readFile(join(from, name));
-      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+      await writeAll(file, await Deno.readFile(join(from, name)));
       await file.sync();
     }
     await Deno.remove(from, { recursive: true });
@@ -141,12 +141,13 @@ async function intoPlace(draft: string, place: string, made: readonly string[]):
     await Deno.rename(draft, place);
   } catch (error) {
     await removeAll(made);
-    const reason = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `${reason}; it cannot be put into place as ${place}: give --store another folder, or remove that one if it is empty`,
+      `${
+        reasonOf(error)
+      }; it cannot be put into place as ${place}: give --store another folder, or remove that one if it is empty`,
     );
   }
-  await sync(dirname(place));
+  await syncFolder(dirname(place));
 }
 
 interface Restored {
@@ -249,10 +250,9 @@ async function makeDraft(draft: string): Promise<void> {
     if (error instanceof Deno.errors.NotFound) {
       throw new Refused(`There is no folder ${printable(dirname(draft))} for the store.`);
     }
-    const reason = error instanceof Error ? error.message : String(error);
     throw new Error(
       `Cannot make the folder ${printable(draft)} beside the store: ${
-        printable(reason)
+        printable(reasonOf(error))
       }. Run this as somebody who may.`,
     );
   }

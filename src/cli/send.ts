@@ -1,12 +1,15 @@
 import type { Submission } from "../accept/submit.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { silent } from "../log.ts";
-import { openStories } from "../inspection.ts";
-import { openReception } from "../reception.ts";
+import { Closing } from "../server/closing.ts";
+import { openStories } from "../server/inspection.ts";
+import { openReception } from "../server/reception.ts";
+import { openStorage } from "../server/storage.ts";
 import { askServer } from "../status/control.ts";
-import { openStorage } from "../storage.ts";
+import type { Decision } from "../store/stories.ts";
 import { type Command, DONE, FAILED } from "./arguments.ts";
 import { asOwner } from "./store_owner.ts";
+import { printable } from "./table.ts";
 
 export const send: Command = {
   name: "send",
@@ -27,17 +30,21 @@ export const send: Command = {
     const message = new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
     const recipients = args.list("recipient"), user = options.maybe("user");
     const request = { recipients, ...(user !== undefined && { user }) };
-    const answer = await askServer(
+    const answer = await asOwner(
       config.store,
-      { do: "send", size: message.length, ...request },
-      ReadableStream.from([message]),
+      () =>
+        askServer(
+          config.store,
+          { do: "send", size: message.length, ...request },
+          ReadableStream.from([message]),
+        ),
     );
     if (answer === "not running") {
       // Into the journal itself: the server finds it when it starts.
       out(await asOwner(config.store, () => submitHere(config, { message, ...request })));
       return DONE;
     }
-    if (answer.ok) out(String(answer.value));
+    if (answer.ok) out(printable(String(answer.value)));
     else note(answer.error);
     return answer.ok ? DONE : FAILED;
   },
@@ -45,19 +52,19 @@ export const send: Command = {
 
 /** The text of the reply. Rejects with NotSent. */
 async function submitHere(config: Config, submission: Submission): Promise<string> {
-  const stories = openStories(config, silent), storage = await openStorage(config, silent);
+  const closing = new Closing(silent);
   try {
-    const reception = await openReception(config, storage, {
+    const stories = closing.add(openStories(config, silent), (stories) => stories.close());
+    const storage = closing.add(await openStorage(config, silent), (storage) => storage.close());
+    const parts = {
       log: silent,
       accepted: () => {},
       firstAttempt: () => Promise.resolve(undefined),
-      tell: (decision) => stories.decision(decision),
-    });
-    const { lines } = await reception.submit(submission);
-    reception.close();
-    return lines.join(" ");
+      tell: (decision: Decision) => stories.decision(decision),
+    };
+    const reception = closing.add(await openReception(config, storage, parts), (reception) => reception.close());
+    return (await reception.submit(submission)).lines.join(" ");
   } finally {
-    await storage.close();
-    await stories.close();
+    await closing.close();
   }
 }

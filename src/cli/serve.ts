@@ -1,8 +1,8 @@
 import { loadConfig } from "../config.ts";
-import { within } from "../generation.ts";
 import { type Log, openLog } from "../log.ts";
-import { Reloading, stampsOf } from "../reloading.ts";
-import { openServer } from "../server.ts";
+import { within } from "../server/closing.ts";
+import { Reloading, stampsOf } from "../server/reloading.ts";
+import { openServer } from "../server/server.ts";
 import type { Command } from "./arguments.ts";
 import { DONE, FAILED } from "./arguments.ts";
 import { demandOwnStore } from "./store_owner.ts";

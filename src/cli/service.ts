@@ -4,6 +4,7 @@
  */
 
 import { dirname } from "node:path";
+import { reasonOf } from "../log.ts";
 import { accountIn, obstacle } from "../service/reach.ts";
 import { hiddenPaths, SERVICE } from "../service/service_facts.ts";
 import { askServer } from "../status/control.ts";
@@ -207,7 +208,7 @@ async function serverState(store: string): Promise<{ running: boolean; version?:
     const version = answer.ok ? String((answer.value as { version?: unknown }).version) : "unknown";
     return { running: true, version, reason: "" };
   } catch (error) {
-    return { running: false, reason: error instanceof Error ? error.message : String(error) };
+    return { running: false, reason: reasonOf(error) };
   }
 }
 

@@ -20,6 +20,11 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
   return [colour ? bold(head) : head, ...lines].join("\n");
 }
 
+/** `1 message`, `2 messages`. */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 /** `name: value` for one thing with many sides; a side with several values has a line for each. */
 export function formatSides(
   sides: readonly (readonly [string, string | readonly string[]])[],

@@ -1,11 +1,11 @@
 import { withCrlf } from "../accept/submit.ts";
 import { loadConfig } from "../config.ts";
-import { rehearse } from "../rehearsal.ts";
+import { rehearse } from "../server/rehearsal.ts";
 import { parseMailbox } from "../smtp/address.ts";
 import { formatIp, parseIp } from "../smtp/network.ts";
 import type { Command, Given } from "./arguments.ts";
-import { asOwner } from "./store_owner.ts";
 import { DONE, FAILED, JSON_OPTION, WrongUsage } from "./arguments.ts";
+import { asOwner } from "./store_owner.ts";
 import { formatStory } from "./story_view.ts";
 import { formatJson } from "./table.ts";
 

@@ -4,8 +4,9 @@ import type { Command } from "./arguments.ts";
 import { DONE, FAILED, JSON_OPTION } from "./arguments.ts";
 import { withAdvice } from "./missing_rights.ts";
 import { openProgress } from "./progress.ts";
+import { asOwner } from "./store_owner.ts";
 import type { Column } from "./table.ts";
-import { formatJson, formatTable } from "./table.ts";
+import { counted, formatJson, formatTable } from "./table.ts";
 
 const COLUMNS: readonly Column<Fault>[] = [
   { head: "PART", cell: ({ part }) => part },
@@ -36,12 +37,9 @@ export const verify: Command = {
 async function soundness(place: Place): Promise<Soundness> {
   using progress = openProgress();
   try {
-    return await soundnessOf(place, (what) => progress.say(`Reading ${what}`));
+    // A link in the store leads no further than its owner gets.
+    return await asOwner(place.store, () => soundnessOf(place, (what) => progress.say(`Reading ${what}`)));
   } catch (error) {
     throw withAdvice(error, place.store);
   }
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -10,8 +10,8 @@ import {
 } from "../check/host_rules.ts";
 import { isExempt, type Mode } from "../check/reputation.ts";
 import { type Config, loadConfig } from "../config.ts";
-import { exemptOf, hostRules, modeAt, openLockouts } from "../inspection.ts";
 import { silent } from "../log.ts";
+import { exemptOf, hostRules, modeAt, openLockouts } from "../server/inspection.ts";
 import { type Ip, type Network, parseIp } from "../smtp/network.ts";
 import { readBorn } from "../store/born.ts";
 import { type Counts, readCounting } from "../store/host_counting.ts";

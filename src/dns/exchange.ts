@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import { getRandomValues } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { connect } from "node:net";
+import { reasonOf } from "../log.ts";
 import { isSameAddress } from "./name.ts";
 import type { Server } from "./servers.ts";
 import { decodeMessage, encodeQuery, type Message, type Question } from "./wire.ts";
@@ -132,7 +133,7 @@ function answers(reply: Message, id: number, { name, type }: Exchange["question"
 }
 
 function failure(error: unknown): Exchanged {
-  return { result: "failure", reason: error instanceof Error ? error.message : String(error) };
+  return { result: "failure", reason: reasonOf(error) };
 }
 
 function randomId(): number {

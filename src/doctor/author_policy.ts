@@ -3,11 +3,10 @@
 import { checkDmarc } from "../check/dmarc.ts";
 import type { Dns } from "../dns/records.ts";
 import { doubtful, type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
-import { dmarcRecord } from "./records.ts";
+import { dmarcRecord, INSTEAD, PUBLISH } from "./records.ts";
 
 /** Milliseconds for all look-ups. */
 const BUDGET = 15_000;
-const PUBLISH = "Publish this record at your DNS provider:";
 
 export async function checkAuthorPolicy(domain: string, dns: Dns): Promise<Finding> {
   const subject = { topic: "dmarc", about: domain } as const, wanted = dmarcRecord(domain);
@@ -20,7 +19,7 @@ export async function checkAuthorPolicy(domain: string, dns: Dns): Promise<Findi
   }
   const trouble = record === undefined ? undefined : troubleOf(record);
   if (trouble !== undefined) {
-    return wrong(subject, "dmarc-syntax", `${trouble}: ${record}`, "Publish this record instead:", [wanted]);
+    return wrong(subject, "dmarc-syntax", `${trouble}: ${record}`, INSTEAD, [wanted]);
   }
   // What receivers make of it, also of what stands at a domain above.
   const start = new TextEncoder().encode(`From: postmaster@${domain}\r\n\r\n`);
@@ -32,8 +31,7 @@ export async function checkAuthorPolicy(domain: string, dns: Dns): Promise<Findi
   if (result === "temperror") return noAnswer(subject, reason ?? "the policy could not be looked up");
   if (policy === undefined) {
     if (record === undefined) return wrong(subject, "dmarc-missing", "there is no DMARC record", PUBLISH, [wanted]);
-    const advice = "Publish this record instead:";
-    return wrong(subject, "dmarc-syntax", `receivers cannot use the record: ${record}`, advice, [wanted]);
+    return wrong(subject, "dmarc-syntax", `receivers cannot use the record: ${record}`, INSTEAD, [wanted]);
   }
   const where = record ?? `p=${policy}, by the record of ${policyDomain}`;
   if (policy !== "none") return fine(subject, where);

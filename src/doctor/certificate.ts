@@ -2,6 +2,7 @@
 
 import { createHash, X509Certificate } from "node:crypto";
 import type { Dns, Tlsa } from "../dns/records.ts";
+import { reasonOf } from "../log.ts";
 import type { AcmeState } from "../tls/acme.ts";
 import { isFor } from "../tls/certificate_names.ts";
 import { doubtful, type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
@@ -72,7 +73,7 @@ export async function checkAuthority(read: () => Promise<AcmeState>, now: number
   try {
     state = await read();
   } catch (error) {
-    return noAnswer(subject, error instanceof Error ? error.message : String(error));
+    return noAnswer(subject, reasonOf(error));
   }
   const { failures, lastError = "it does not say why", notAfter, nextAttempt, lastAttempt = 0, isUnderWay } = state;
   const next = nextAttempt <= now

@@ -2,6 +2,7 @@
 
 import type { Blocklist } from "../check/dnsbl.ts";
 import type { Dns } from "../dns/records.ts";
+import { reasonOf } from "../log.ts";
 import type { AcmeState } from "../tls/acme.ts";
 import { checkAuthorPolicy } from "./author_policy.ts";
 import { checkAuthority, checkCertificate, checkTlsa, type Seen } from "./certificate.ts";
@@ -11,7 +12,7 @@ import { checkMx } from "./mail_exchange.ts";
 import { checkOutward, type Outward } from "./outward.ts";
 import { checkLists, checkName, checkPtr } from "./own_name.ts";
 import { checkPort, type Port } from "./ports.ts";
-import { lookUpHost, untilSignal } from "./questions.ts";
+import { endedBy, lookUpHost } from "./questions.ts";
 import { type DomainKeys, helloSpfRecord, spfRecord } from "./records.ts";
 import { checkSenderPolicy } from "./sender_policy.ts";
 import { checkKeys } from "./signing_keys.ts";
@@ -64,7 +65,7 @@ type Part = () => Promise<Finding | readonly Finding[] | undefined>;
 export async function examine(patient: Patient, instruments: Instruments): Promise<readonly Finding[]> {
   const began = performance.now(), lookUps = new AbortController(), timer = setTimeout(() => lookUps.abort(), LOOK_UPS);
   try {
-    const dns = untilSignal(instruments.dns, lookUps.signal);
+    const dns = endedBy(instruments.dns, lookUps.signal);
     const known = patient.addresses.length > 0;
     const { addresses } = known ? patient : await lookUpHost(patient.hostname, dns);
     const parts = [
@@ -167,7 +168,7 @@ async function asked(ask: Instruments["ask"], what: "queue.stats" | "clock"): Pr
   try {
     return await ask(what);
   } catch (error) {
-    return { ok: false, error: error instanceof Error ? error.message : String(error) };
+    return { ok: false, error: reasonOf(error) };
   }
 }
 
@@ -200,7 +201,7 @@ async function within(patience: number, part: Part): ReturnType<Part> {
   try {
     return await Promise.race([part(), late]);
   } catch (error) {
-    return noAnswer(subject, `a check broke off: ${error instanceof Error ? error.message : String(error)}`);
+    return noAnswer(subject, `a check broke off: ${reasonOf(error)}`);
   } finally {
     clearTimeout(timer);
   }

@@ -2,7 +2,7 @@
 
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { doubtful, type Finding, fine, wrong } from "./finding.ts";
+import { doubtful, type Finding, fine, type Subject, wrong } from "./finding.ts";
 
 /** What the running server answers. */
 export type Told =
@@ -111,7 +111,7 @@ export function checkClock(told: Told): Finding {
   );
 }
 
-function silent(subject: Pick<Finding, "topic" | "about">, error: string): Finding {
+function silent(subject: Subject, error: string): Finding {
   return doubtful(
     subject,
     "server-silent",

@@ -4,7 +4,7 @@ import type { Dns } from "../dns/records.ts";
 import { parseIp } from "../smtp/network.ts";
 import { type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
 import { isAmong, lookUpHost } from "./questions.ts";
-import { mxRecord } from "./records.ts";
+import { INSTEAD, mxRecord, PUBLISH } from "./records.ts";
 
 export interface Us {
   readonly hostname: string;
@@ -15,15 +15,15 @@ export async function checkMx(domain: string, { hostname, addresses }: Us, dns: 
   const subject = { topic: "mx", about: domain } as const;
   const answer = recordsIn(await dns.ask("MX", domain));
   if ("reason" in answer) return [noAnswer(subject, answer.reason)];
-  const wanted = [mxRecord(domain, hostname)], publish = "Publish this record at your DNS provider:";
+  const wanted = [mxRecord(domain, hostname)];
   const records = answer.records.toSorted((one, other) => one.preference - other.preference);
-  if (records.length === 0) return [wrong(subject, "mx-missing", "the domain has no MX record", publish, wanted)];
+  if (records.length === 0) return [wrong(subject, "mx-missing", "the domain has no MX record", PUBLISH, wanted)];
   if (records.every(({ exchange }) => exchange === "")) {
     return [wrong(
       subject,
       "mx-null",
       "the domain says that it takes no mail (null MX, RFC 7505)",
-      `Remove the record "0 .". ${publish}`,
+      `Remove the record "0 .". ${PUBLISH}`,
       wanted,
     )];
   }
@@ -33,7 +33,7 @@ export async function checkMx(domain: string, { hostname, addresses }: Us, dns: 
       subject,
       "mx-address",
       `an MX record leads to the address ${exchange}, and only a name may stand there (RFC 5321 §5.1)`,
-      `Remove it. ${publish}`,
+      `Remove it. ${PUBLISH}`,
       wanted,
     ));
   }
@@ -50,7 +50,7 @@ export async function checkMx(domain: string, { hostname, addresses }: Us, dns: 
       subject,
       "mx-alias",
       `an MX record leads to ${exchange}, an alias (CNAME) of ${host.name}, and must not (RFC 2181 §10.3)`,
-      `Publish this record instead:`,
+      INSTEAD,
       wanted,
     ));
   }

@@ -2,7 +2,7 @@
 
 import { formatServer } from "../dns/servers.ts";
 import { call, CallFailed, type Met } from "./caller.ts";
-import { doubtful, type Finding, fine, wrong } from "./finding.ts";
+import { doubtful, type Finding, fine, type Subject, wrong } from "./finding.ts";
 
 export interface Port {
   /** As the config has it. Port 0 is a free one, which nobody can know. */
@@ -75,7 +75,7 @@ export async function checkPort(
   };
 }
 
-function failed(subject: Pick<Finding, "topic" | "about">, { at, message }: CallFailed): Finding {
+function failed(subject: Subject, { at, message }: CallFailed): Finding {
   switch (at) {
     case "connection":
       return wrong(
@@ -103,7 +103,7 @@ function failed(subject: Pick<Finding, "topic" | "about">, { at, message }: Call
   }
 }
 
-function taken(subject: Pick<Finding, "topic" | "about">, found: string): Finding {
+function taken(subject: Subject, found: string): Finding {
   return wrong(
     subject,
     "port-taken",

@@ -6,7 +6,7 @@ import type { Data, Dns, DnsRecord, Limits, Lookup, RecordType } from "../dns/re
 type Ask = <T extends RecordType>(type: T, name: string, limits?: Limits) => Promise<Lookup<Data<T>>>;
 
 /** When `signal` fires, every open question has timed out. */
-export function untilSignal(dns: Dns, signal: AbortSignal): Dns {
+export function endedBy(dns: Dns, signal: AbortSignal): Dns {
   const within = ({ signal: own }: Limits = {}) => ({
     signal: own === undefined ? signal : AbortSignal.any([own, signal]),
   });

@@ -28,6 +28,9 @@ export interface PublishedRecord {
   readonly where: "at your DNS provider" | "at whoever gave you the address";
 }
 
+/** What to do about a record that is missing, and about one that is wrong; the right one stands behind it. */
+export const PUBLISH = "Publish this record at your DNS provider:", INSTEAD = "Publish this record instead:";
+
 /** In the order in which they are published. Throws when a key is neither RSA nor Ed25519. */
 export function recordsOf({ hostname, domains, addresses }: Wanted): PublishedRecord[] {
   return [

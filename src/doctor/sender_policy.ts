@@ -5,7 +5,7 @@ import type { Dns, DnsRecord } from "../dns/records.ts";
 import { doubtful, type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
 import type { Us } from "./mail_exchange.ts";
 import { supposing } from "./questions.ts";
-import type { PublishedRecord } from "./records.ts";
+import { INSTEAD, PUBLISH, type PublishedRecord } from "./records.ts";
 import { spfRecords, termsOf, troubleOf } from "./spf_terms.ts";
 
 export interface SpfSubject {
@@ -21,7 +21,6 @@ export interface SpfSubject {
 const STRANGER = "198.51.100.213";
 /** Milliseconds for all look-ups of one evaluation. */
 const BUDGET = 15_000;
-const PUBLISH = "Publish this record at your DNS provider:";
 
 export async function checkSenderPolicy(spf: SpfSubject, us: Us, dns: Dns): Promise<Finding> {
   const { name, wanted, direct } = spf, subject = { topic: "spf", about: name } as const;
@@ -59,7 +58,7 @@ export async function checkSenderPolicy(spf: SpfSubject, us: Us, dns: Dns): Prom
         subject,
         "spf-without-us",
         `does not let ${out.address} send (${out.then}): ${record}`,
-        "Publish this record instead:",
+        INSTEAD,
         [merged],
       );
     }

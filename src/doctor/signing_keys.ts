@@ -3,7 +3,7 @@
 import type { Dns } from "../dns/records.ts";
 import { dkimRecord, dkimRecordName, recordFault } from "../send/dkim_key.ts";
 import { doubtful, type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
-import { type DomainKeys, keyRecord } from "./records.ts";
+import { type DomainKeys, INSTEAD, keyRecord, PUBLISH } from "./records.ts";
 
 export async function checkKeys({ name, dkim }: DomainKeys, dns: Dns): Promise<readonly Finding[]> {
   if (dkim.length > 0) return await Promise.all(dkim.map((key) => checkKey(name, key, dns)));
@@ -26,7 +26,7 @@ async function checkKey(
   if ("reason" in answer) return noAnswer(subject, answer.reason);
   const [found, ...more] = answer.records;
   if (found === undefined) {
-    return wrong(subject, "dkim-missing", "there is no record", "Publish this record at your DNS provider:", wanted);
+    return wrong(subject, "dkim-missing", "there is no record", PUBLISH, wanted);
   }
   if (more.length > 0) {
     // RFC 6376 §3.6.2.2: verifiers may take any one of them.
@@ -35,5 +35,5 @@ async function checkKey(
   }
   const fault = recordFault(found, text);
   if (fault === undefined) return fine(subject, "is our key");
-  return wrong(subject, "dkim-other", `is not our key: ${fault}`, "Publish this record instead:", wanted);
+  return wrong(subject, "dkim-other", `is not our key: ${fault}`, INSTEAD, wanted);
 }

@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import https from "node:https";
 import type { Dns } from "../dns/records.ts";
 import { type Finding, fine, noAnswer, recordsIn, wrong } from "./finding.ts";
+import { reasonOf } from "../log.ts";
 import { lookUpHost } from "./questions.ts";
 
 export interface PolicySettings {
@@ -41,7 +42,7 @@ export async function checkTransportPolicy(
     if (address === undefined) throw new Error(`${host} has no address`);
     text = await fetchPolicy(host, address, settings);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     return wrong(subject, "sts-policy", `https://${host}/.well-known/mta-sts.txt cannot be had: ${why}`, remove);
   }
   const fields = text.split(/\r?\n/).map((line) => line.split(/:(.*)/s).map((part) => part.trim()));

@@ -12,11 +12,11 @@
  * What both have is sent by nobody: whoever starts on either of the journals must not send what the other may send too.
  */
 import type { Content, Envelope, Target } from "./entry.ts";
-import { Damaged, reasonOf, StoreFailed } from "./failures.ts";
+import { Damaged, StoreFailed } from "./failures.ts";
 import { fewAtATime } from "./few_at_a_time.ts";
 import type { Flights } from "./flights.ts";
 import { type Changes, isBounceSource, isUnmarked, type Ledger, type Stored } from "./ledger.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { type Entry, Spool } from "./spool.ts";
 import { adoptionOf, arriving, isNews, told } from "./standing.ts";
 

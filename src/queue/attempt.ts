@@ -1,8 +1,8 @@
 /** One call of `Deliver`, made safe: it always ends, with exactly one outcome for each recipient of the job. */
 import type { Content, Deliver, Job, Outcome, RemoteReply } from "./entry.ts";
 import type { Learned } from "./lanes.ts";
-import { Damaged, reasonOf } from "./failures.ts";
-import type { Log } from "../log.ts";
+import { Damaged } from "./failures.ts";
+import { type Log, reasonOf } from "../log.ts";
 
 export interface Attempt {
   readonly outcomes: readonly Outcome[];

@@ -2,12 +2,12 @@
  * Gives disk back. Only the oldest segment is ever deleted: a newer one may say of a message in an older one that it is
  * gone, and without those words it would rise from the dead.
  */
-import { Damaged, reasonOf } from "./failures.ts";
+import { Damaged } from "./failures.ts";
 import type { Journal } from "./journal.ts";
 import { type KeptMessage, messageRecord, partRecord } from "./kept_message.ts";
 import { isIntact, type Place } from "./segment.ts";
 import { readUnverified } from "./stored_body.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 
 export interface Compactable {
   readonly journal: Journal;

@@ -1,7 +1,7 @@
 /** What cannot be read back goes to the folder `damaged`, under names that say what it was, for a person to look at. */
 import { basename, join } from "node:path";
 import type { KeptMessage } from "./kept_message.ts";
-import { syncFolder } from "./folder.ts";
+import { syncFolder, writeAll } from "../durable_file.ts";
 import type { Place, Segment } from "./segment.ts";
 
 const STRIDE = 256 * 1024;
@@ -49,9 +49,7 @@ async function damagedFolder(folder: string): Promise<string> {
 async function write(path: string, pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
   const file = await Deno.open(path, { write: true, create: true, truncate: true, mode: 0o600 });
   try {
-    for await (const piece of pieces) {
-      for (let done = 0; done < piece.length;) done += await file.write(piece.subarray(done));
-    }
+    for await (const piece of pieces) await writeAll(file, piece);
     await file.sync();
   } finally {
     file.close();

@@ -1,8 +1,9 @@
 /** A message while it arrives: its beginning in memory, the rest already in the journal, as parts. */
 import type { Content, Envelope } from "./entry.ts";
-import { reasonOf, StoreFailed } from "./failures.ts";
+import { StoreFailed } from "./failures.ts";
 import type { Journal } from "./journal.ts";
 import { type Entry, partRecord } from "./kept_message.ts";
+import { reasonOf } from "../log.ts";
 import { isIntact, type Place } from "./segment.ts";
 import { PIECE_LENGTH, readBodies } from "./stored_body.ts";
 

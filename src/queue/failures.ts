@@ -14,8 +14,3 @@ export class SpoolLocked extends Error {
 export class Damaged extends Error {
   override readonly name = "Damaged";
 }
-
-/** The text of whatever was thrown. */
-export function reasonOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
-}

@@ -1,6 +1,7 @@
 /** The folder of the queue: owned by one process, and its names as durable as what the files hold. */
 import { join } from "node:path";
-import { reasonOf, SpoolLocked } from "./failures.ts";
+import { SpoolLocked } from "./failures.ts";
+import { reasonOf } from "../log.ts";
 
 /** Makes the folder when it is missing and locks it until the handle is closed. Throws SpoolLocked. */
 export async function lockFolder(folder: string): Promise<Disposable> {
@@ -21,16 +22,6 @@ export async function lockFolder(folder: string): Promise<Disposable> {
   } catch (error) {
     file.close();
     throw error;
-  }
-}
-
-/** Makes names that were created or removed in the folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await Deno.open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    handle.close();
   }
 }
 

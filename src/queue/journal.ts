@@ -8,9 +8,10 @@
  * the next fdatasync a success. So everybody who waits is told that it failed, the segment is cut back to what was
  * synced before and never appended to again, and each new segment begins by saying where those before it end.
  */
-import type { Log } from "../log.ts";
-import { reasonOf, StoreFailed } from "./failures.ts";
-import { cutFile, syncFolder } from "./folder.ts";
+import { type Log, reasonOf } from "../log.ts";
+import { StoreFailed } from "./failures.ts";
+import { syncFolder } from "../durable_file.ts";
+import { cutFile } from "./folder.ts";
 import { checksum, encodeRecord, HEADER_LENGTH, type JournalRecord, NOTHING, recordLength } from "./record.ts";
 import { type Place, Segment, sizeOf } from "./segment.ts";
 

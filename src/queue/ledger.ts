@@ -8,9 +8,8 @@
  */
 import type { Content, Envelope, Source, Standing } from "./entry.ts";
 import type { Draft, Entry, Spool } from "./spool.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Clock } from "./clock.ts";
-import { reasonOf } from "./failures.ts";
 import { fewAtATime } from "./few_at_a_time.ts";
 import type { Flights } from "./flights.ts";
 import { isDone, isNews, isOwed, tellAt, told } from "./standing.ts";

@@ -7,12 +7,11 @@
  */
 import type { Deliver, Outcome, RemoteReply, Standing, Target } from "./entry.ts";
 import type { Entry } from "./spool.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { type Attempt, attempt } from "./attempt.ts";
 import { ByHand } from "./by_hand.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { DueHeap } from "./due_heap.ts";
-import { reasonOf } from "./failures.ts";
 import { FirstAttempts } from "./first_attempt.ts";
 import { Flights } from "./flights.ts";
 import { type Changes, isBounceSource, isUnmarked, Ledger, type MakeBounce, type Stored } from "./ledger.ts";

@@ -22,7 +22,7 @@ export type Kind = typeof KINDS[number];
 
 export const MARK_LENGTH = 8;
 export const HEADER_LENGTH = 40;
-export const ID_LENGTH = 12;
+const ID_LENGTH = 12;
 /** Of records: what a later program writes differently gets a higher one, and an earlier program leaves it alone. */
 export const JOURNAL_VERSION = 1;
 const HEAD_CHECK = 36;

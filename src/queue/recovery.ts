@@ -6,10 +6,10 @@
  * they are damage, and set aside. Bodies are verified where a tail can be torn; elsewhere when they are read.
  */
 import { closeSync, openSync } from "node:fs";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { setBytesAside, setSegmentAside } from "./damaged.ts";
-import { reasonOf } from "./failures.ts";
-import { cutFile, syncFolder } from "./folder.ts";
+import { syncFolder } from "../durable_file.ts";
+import { cutFile } from "./folder.ts";
 import type { Ends } from "./journal.ts";
 import {
   decodeMeta,

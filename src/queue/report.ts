@@ -40,7 +40,7 @@ export function reportOf({ envelope, standings }: Told, recipient: number): Repo
 }
 
 /** What a note says of a recipient who stands so. */
-export function actionOf({ state, success }: Standing): Action {
+function actionOf({ state, success }: Standing): Action {
   switch (state) {
     case "failed":
     case "dropped":

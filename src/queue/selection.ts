@@ -66,7 +66,7 @@ export function isMeant(queued: Pick<Queued, "id" | "envelope">, selection: Sele
   return selected(queued, selection).length > 0;
 }
 
-export function isEmpty({ ids, from, to, domain, all }: Selection): boolean {
+function isEmpty({ ids, from, to, domain, all }: Selection): boolean {
   return ids === undefined && from === undefined && to === undefined && domain === undefined && all !== true;
 }
 

@@ -17,12 +17,12 @@
  * each id the last `message` or `sealed` counts, the outcomes behind it, and a `gone` ends it. Parts that nothing
  * seals are a draft whose sender never heard 250.
  */
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { Compaction } from "./compaction.ts";
 import { setMessageAside } from "./damaged.ts";
 import { Draft } from "./draft.ts";
 import type { Content, Envelope, Standing } from "./entry.ts";
-import { Damaged, reasonOf, SpoolLocked, StoreFailed } from "./failures.ts";
+import { Damaged, SpoolLocked, StoreFailed } from "./failures.ts";
 import { lockFolder } from "./folder.ts";
 import { Journal, type JournalSettings } from "./journal.ts";
 import {

@@ -1,6 +1,7 @@
 /** Reads bodies back from the journal, and trusts none that its checksum does not confirm. */
-import { Damaged, reasonOf } from "./failures.ts";
+import { Damaged } from "./failures.ts";
 import type { Journal } from "./journal.ts";
+import { reasonOf } from "../log.ts";
 import { checksum } from "./record.ts";
 import type { Place } from "./segment.ts";
 

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { checkDkim } from "../check/dkim.ts";
 import type { Dns } from "../dns/records.ts";
+import { reasonOf } from "../log.ts";
 import { WorkerPool } from "../worker/pool.ts";
 import type { Signature, VerifyRequest } from "../worker/verify.ts";
 import { Client } from "./client.ts";
@@ -36,7 +37,7 @@ export async function walk(settings: TourSettings, tell: (step: Step) => void): 
     const began = performance.now();
     const { seen, ok } = await path().then(
       (seen) => ({ seen, ok: true }),
-      (error: unknown) => ({ seen: error instanceof Error ? error.message : String(error), ok: false }),
+      (error: unknown) => ({ seen: reasonOf(error), ok: false }),
     );
     all &&= ok;
     tell({ name, seen, ok, took: performance.now() - began });

@@ -3,6 +3,7 @@
 import { Buffer } from "node:buffer";
 import { parseName, reverseLabels } from "../dns/name.ts";
 import type { DnsRecord } from "../dns/records.ts";
+import { reasonOf } from "../log.ts";
 import { type Behaviour, makeZone, type Zone } from "./zone.ts";
 
 interface Reader {
@@ -35,7 +36,7 @@ export function parseZone(text: string): Zone {
     try {
       readLine(line, reader, records, behaviours);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = reasonOf(error);
       throw new Error(`Cannot read line ${index + 1} of the zone, "${line.trim()}": ${why}`);
     }
   }

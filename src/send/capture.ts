@@ -3,6 +3,7 @@
  * connection has happened by then, so what the DNS refuses is refused here too.
  */
 
+import { writeAll } from "../durable_file.ts";
 import type { Job, Outcome } from "../queue/entry.ts";
 import { requestOf, successOf } from "./dsn.ts";
 import { localReply, outcomes } from "./remote_reply.ts";
@@ -60,9 +61,7 @@ export async function capture(
 async function writeMessage(path: string, { content }: Job): Promise<void> {
   const file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
   try {
-    for await (const piece of content.pieces()) {
-      for (let at = 0; at < piece.length;) at += await file.write(piece.subarray(at));
-    }
+    for await (const piece of content.pieces()) await writeAll(file, piece);
   } finally {
     file.close();
   }

@@ -7,6 +7,7 @@
 import type net from "node:net";
 import { Readable } from "node:stream";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
+import { reasonOf } from "../log.ts";
 import type { RemoteReply } from "../queue/entry.ts";
 import { connect, peerOf, Refusal } from "./connect.ts";
 import { isLoopback } from "./network.ts";
@@ -310,7 +311,7 @@ export class Conversation {
   }
 
   #loss(error: unknown): RemoteReply {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     return localReply(451, "4.4.2", `no answer to ${this.#step}: ${why}`, this.peer);
   }
 

@@ -1,7 +1,7 @@
 /** One attempt for one message: looks where its recipients are, and calls who can bring it there. */
 
 import type { Dns } from "../dns/records.ts";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Deliver, Job, Outcome, Target } from "../queue/entry.ts";
 import { domainOf } from "../smtp/address.ts";
 import { capture } from "./capture.ts";
@@ -118,7 +118,7 @@ export function openDelivery(settings: DeliverySettings, parts: DeliveryParts): 
     try {
       return await work();
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = reasonOf(error);
       parts.log("error", "delivery-broke", { id, recipients: recipients.length, error: why });
       return outcomes(recipients, localReply(451, "4.3.0", why));
     }

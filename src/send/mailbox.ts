@@ -6,6 +6,7 @@
  * verified, and every reader of Maildirs takes both line ends.
  */
 
+import { reasonOf } from "../log.ts";
 import type { Job, Outcome, RemoteReply } from "../queue/entry.ts";
 import { WORKER_POOL, WorkerPool } from "../worker/pool.ts";
 import type { Letter, Stored } from "../worker/store_mail.ts";
@@ -54,7 +55,7 @@ export class Mailboxes {
       const reply = await this.#store(job, recipient, target.path).then(
         (stored) =>
           stored === undefined ? localReply(250, "2.1.5", `stored in ${target.path}`) : refusal(stored, target.path),
-        (error) => refusal({ message: error instanceof Error ? error.message : String(error) }, target.path),
+        (error) => refusal({ message: reasonOf(error) }, target.path),
       );
       done.push(...outcomes([recipient], reply, reply.code === 250 ? "delivered" : "later"));
     }

@@ -5,7 +5,7 @@
 
 import { createHmac } from "node:crypto";
 import { Buffer } from "node:buffer";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { WebhookCall } from "../store/webhook_calls.ts";
 import { oneLine } from "./remote_reply.ts";
 
@@ -72,7 +72,7 @@ export class Webhook {
         else await this.#make(call);
       } catch (error) {
         // The store is in trouble: what is claimed is free again in a minute.
-        log("error", "webhook-stuck", { error: error instanceof Error ? error.message : String(error) });
+        log("error", "webhook-stuck", { error: reasonOf(error) });
         await this.#pause();
       }
     }

@@ -2,7 +2,6 @@
 
 import { type Mailbox, needsUtf8, parseForwardPath, parseReversePath, type Recipient } from "./address.ts";
 import { type Reply, reply } from "./reply.ts";
-import type { Mechanism } from "./sasl.ts";
 
 export type Command =
   | { readonly verb: "EHLO" | "HELO"; readonly name: string }
@@ -33,8 +32,6 @@ export interface RecipientLine {
 }
 
 export type Notify = "NEVER" | "SUCCESS" | "FAILURE" | "DELAY";
-
-export const MECHANISMS: readonly Mechanism[] = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"];
 
 const UNKNOWN = reply(500, "5.5.1", "Command unknown");
 /** Browsers, scanners, and proxies that are not in `proxy_protocol_from`. */

@@ -3,9 +3,9 @@
  * carries one request, a line of JSON `{ "do": "queue.list", … }`, behind which `size` bytes of a message may follow, and
  * one answer, again a line: `{ "ok": true, "value": … }` or `{ "ok": false, "error": "…" }`.
  */
-import { Buffer } from "node:buffer";
 import { join } from "node:path";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
+import { Input, writeAll } from "./connection.ts";
 
 export interface Request {
   readonly do: string;
@@ -94,7 +94,7 @@ export class Control {
       } catch (error) {
         if (this.#closed) return;
         // Too many open files, for one: that passes.
-        this.#settings.log("error", "control-accept-failed", { error: messageOf(error) });
+        this.#settings.log("error", "control-accept-failed", { error: reasonOf(error) });
         await new Promise((resolve) => setTimeout(resolve, 200));
       }
     }
@@ -111,7 +111,7 @@ export class Control {
       const answer = async () => writeAll(connection, `${JSON.stringify(await this.#answer(line, input))}\n`);
       await within(answerTimeout, answer());
     } catch (error) {
-      if (!this.#closed) log("debug", "control-connection-lost", { error: messageOf(error) });
+      if (!this.#closed) log("debug", "control-connection-lost", { error: reasonOf(error) });
     } finally {
       close(connection);
       this.#open.delete(connection);
@@ -130,8 +130,8 @@ export class Control {
     try {
       return { ok: true, value: await handler(request, input.bytes(size)) ?? null };
     } catch (error) {
-      log("warning", "control-request-failed", { request: request.do, error: messageOf(error) });
-      return { ok: false, error: messageOf(error) };
+      log("warning", "control-request-failed", { request: request.do, error: reasonOf(error) });
+      return { ok: false, error: reasonOf(error) };
     }
   }
 }
@@ -161,7 +161,7 @@ export async function askServer(
     await sent;
     return JSON.parse(line);
   } catch (error) {
-    throw new Error(`Cannot ask the running server over "${socketPath(store)}": ${messageOf(error)}.`);
+    throw new Error(`Cannot ask the running server over "${socketPath(store)}": ${reasonOf(error)}.`);
   } finally {
     close(connection);
   }
@@ -192,52 +192,6 @@ function listen(path: string): Deno.UnixListener {
   }
 }
 
-/** What comes in, first by the line, then by count. */
-class Input {
-  readonly #connection: Deno.UnixConn;
-  #rest: Uint8Array = new Uint8Array();
-
-  constructor(connection: Deno.UnixConn) {
-    this.#connection = connection;
-  }
-
-  async line(most: number): Promise<string> {
-    const pieces: Uint8Array[] = [];
-    for (let length = 0; length <= most;) {
-      const piece = await this.#next();
-      const end = piece.indexOf(0x0a);
-      pieces.push(end < 0 ? piece : piece.subarray(0, end));
-      length += piece.length;
-      if (end < 0) continue;
-      this.#rest = piece.subarray(end + 1);
-      return Buffer.concat(pieces).toString();
-    }
-    throw new Error(`a line of more than ${most} bytes came`);
-  }
-
-  async *bytes(count: number): AsyncIterable<Uint8Array> {
-    for (let left = count; left > 0;) {
-      const piece = await this.#next();
-      const taken = piece.subarray(0, left);
-      this.#rest = piece.subarray(taken.length);
-      left -= taken.length;
-      yield taken;
-    }
-  }
-
-  async #next(): Promise<Uint8Array> {
-    if (this.#rest.length > 0) {
-      const rest = this.#rest;
-      this.#rest = new Uint8Array();
-      return rest;
-    }
-    const buffer = new Uint8Array(64 * 1024);
-    const count = await this.#connection.read(buffer);
-    if (count === null) throw new Error("the connection ended early");
-    return buffer.subarray(0, count);
-  }
-}
-
 /** Rejects when `work` takes longer than `wait` ms. What it still does then, nobody waits for. */
 async function within<T>(wait: number, work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -249,11 +203,6 @@ async function within<T>(wait: number, work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-async function writeAll(connection: Deno.UnixConn, what: string | Uint8Array): Promise<void> {
-  let left = typeof what === "string" ? new TextEncoder().encode(what) : what;
-  while (left.length > 0) left = left.subarray(await connection.write(left));
 }
 
 function parseRequest(line: string): Request | undefined {
@@ -277,8 +226,4 @@ function close(connection: Deno.UnixConn): void {
   } catch {
     // It is closed.
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

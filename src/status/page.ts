@@ -1,7 +1,9 @@
 /** The status page, metrics and health over HTTP. HTML made here, no script, nothing from elsewhere. */
 
 import { timingSafeEqual } from "node:crypto";
+import { reasonOf } from "../log.ts";
 import { type Counters, formatMetrics, type Gauges } from "./metrics.ts";
+import { PageServer } from "./page_server.ts";
 import { escape, unsubscribePage, type UnsubscribeParts } from "./unsubscribe_page.ts";
 
 export interface PageSettings {
@@ -47,18 +49,17 @@ export function openStatus(settings: PageSettings, parts: PageParts): StatusServ
   let shown = { token, parts };
   const server = listen(hostname, port, (request) => respond(request, shown.token, shown.parts));
   return {
-    port: server.addr.port,
+    port: server.port,
     configure: (token, parts) => void (shown = { token, parts }),
-    close: () => server.shutdown(),
+    close: () => server.close(),
   };
 }
 
-function listen(hostname: string, port: number, handler: (request: Request) => Response | Promise<Response>) {
+function listen(...where: ConstructorParameters<typeof PageServer>): PageServer {
   try {
-    const onError = () => answer(500, "text/plain", "Something is wrong here.\n");
-    return Deno.serve({ hostname, port, onListen: () => {}, onError }, handler);
+    return new PageServer(...where);
   } catch (error) {
-    const what = `Cannot show the status page on ${hostname} port ${port}`;
+    const [hostname, port] = where, what = `Cannot show the status page on ${hostname} port ${port}`;
     if (error instanceof Deno.errors.AddrInUse) {
       throw new Error(
         `${what}: the port is taken. Choose another one for listen in [status]; if this server itself has it, at ` +
@@ -66,7 +67,7 @@ function listen(hostname: string, port: number, handler: (request: Request) => R
       );
     }
     throw new Error(
-      `${what}: ${error instanceof Error ? error.message : error}. Choose another address for listen in [status].`,
+      `${what}: ${reasonOf(error)}. Choose another address for listen in [status].`,
     );
   }
 }

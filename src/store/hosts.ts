@@ -268,7 +268,7 @@ function apply(
 }
 
 /** A ban whose time is up is over, whatever else happens to the record. */
-export function endBan(host: HostRecord, at: number): HostRecord {
+function endBan(host: HostRecord, at: number): HostRecord {
   const { ban } = host;
   if (ban === undefined || ban.over || ban.until === undefined || ban.until > at) return host;
   return { ...host, ban: { ...ban, over: true } };

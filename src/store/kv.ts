@@ -28,6 +28,7 @@
  */
 
 import { join } from "node:path";
+import { reasonOf } from "../log.ts";
 import type { Mailbox } from "../smtp/address.ts";
 import { addressKey } from "../smtp/address.ts";
 
@@ -113,7 +114,7 @@ export async function openKv(settings: KvSettings): Promise<Deno.Kv> {
 }
 
 function whyNot(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   if (/disk is full|No space left/i.test(message)) return "the disk is full; make room, and nothing is lost";
   if (/Read-only file system/i.test(message)) return "its disk can only be read; choose another folder for store";
   if (error instanceof Deno.errors.PermissionDenied || /readonly database|unable to open/i.test(message)) {

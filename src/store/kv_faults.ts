@@ -1,5 +1,6 @@
 /** Whether the records about people agree with each other. Reads only, and no schema is brought up to date for it. */
 
+import { reasonOf } from "../log.ts";
 import { addressKey, parseMailbox } from "../smtp/address.ts";
 import { demandDelivery } from "./delivery.ts";
 import { demandKnown, KEY, type KvSettings, pause } from "./kv.ts";
@@ -83,7 +84,7 @@ function* faultsOf(user: User, owners: ReadonlyMap<string, Owner>): Generator<st
     try {
       demandDelivery(delivery);
     } catch (error) {
-      yield `The user ${user.address}: ${error instanceof Error ? error.message : error}`;
+      yield `The user ${user.address}: ${reasonOf(error)}`;
     }
   }
 }

@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { backup, DatabaseSync } from "node:sqlite";
 import { deserialize } from "node:v8";
+import { reasonOf } from "../log.ts";
 
 export interface KvCopy extends AsyncDisposable {
   readonly path: string;
@@ -65,7 +66,7 @@ export function kvFaults(store: string): string[] {
     const faults = found.filter((line) => line !== "ok").map((line) => `kv.sqlite is damaged: ${line}.`);
     return faults.length > 0 ? faults : [...undecodable(database)];
   } catch (error) {
-    return [`kv.sqlite cannot be read: ${error instanceof Error ? error.message : String(error)}.`];
+    return [`kv.sqlite cannot be read: ${reasonOf(error)}.`];
   }
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { basename, join } from "node:path";
-import type { Fields, Log } from "../log.ts";
+import { type Fields, type Log, reasonOf } from "../log.ts";
 
 /** One check on the way to a decision. Texts hold what peers said, as they said it. */
 export interface Step {
@@ -180,7 +180,7 @@ export class Stories {
       await Deno.writeTextFile(path(this.#part), end + text, { append: true, mode: 0o600 });
       await this.#drop();
     } catch (error) {
-      log("warning", "stories-not-written", { error: error instanceof Error ? error.message : String(error) });
+      log("warning", "stories-not-written", { error: reasonOf(error) });
     }
   }
 

@@ -5,11 +5,12 @@
  */
 
 import { createHash } from "node:crypto";
-import type { Log } from "../log.ts";
+import { type Log, reasonOf } from "../log.ts";
 import { type Attempts, type Held, readAttempts, readHeld, writeAttempts, writeHeld } from "./acme_folder.ts";
 import { orderCertificate } from "./acme_order.ts";
 import { OrderFailed } from "./acme_problem.ts";
 import type { AcmeSettings } from "./acme_settings.ts";
+import { isFor } from "./certificate_names.ts";
 import type { KeyPair } from "./certificates.ts";
 
 /** Milliseconds. */
@@ -75,7 +76,7 @@ function stateOf(
   now: number,
 ): AcmeState {
   const { names, directory } = settings, counted = attempts?.settings === printOf(settings) ? attempts : undefined;
-  const isWanted = held?.directory === directory && names.every((name) => held.leaf.checkHost(name) !== undefined);
+  const isWanted = held?.directory === directory && names.every((name) => isFor(held.leaf, name));
   const renewAt = isWanted ? held.renewAt : now, notBefore = counted?.notBefore ?? now;
   return {
     names,
@@ -209,16 +210,14 @@ export class Acme {
     };
     try {
       // Before anything is asked: who is killed, or has no room to write, must not ask again and again.
-      await this.#write(
-        this.#attemptsAfter(failures, this.#backoff(failures), UNDER_WAY),
-      );
+      await this.#write(this.#attemptsAfter(failures, this.#backoff(failures), UNDER_WAY));
       const held = this.#held = this.#unwritten ??= await this.#order();
       // Shown even when it cannot be written: it is good.
       this.#parts.renewed(held.pair);
       await writeHeld(this.#settings.store, names[0]!, held);
       this.#unwritten = undefined;
       // Without a note of it the certificate is no worse.
-      await this.#remember(0, this.#pace.first).catch(() => {});
+      await this.#remember(0, this.#pauseAfter(held)).catch(() => {});
       this.#parts.log("info", "certificate-renewed", {
         names: names.join(","),
         authority: directory,
@@ -241,6 +240,11 @@ export class Acme {
   #backoff(failures: number): number {
     const wait = Math.min(this.#pace.first * 2 ** (failures - 1), this.#pace.longest);
     return wait * (1 + JITTER * (2 * Math.random() - 1));
+  }
+
+  /** When our clock is far ahead, a new one is due for renewal at once: the next is no better, and they are counted. */
+  #pauseAfter({ renewAt }: Held): number {
+    return renewAt > this.#now() ? this.#pace.first : this.#pace.longest;
   }
 
   async #restore(): Promise<void> {
@@ -268,8 +272,4 @@ export class Acme {
 function silenceOfTheStore(signal: AbortSignal): Promise<never> {
   const reason = "The store did not give the key of our account in time. Look whether its server can be reached.";
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new OrderFailed(reason))));
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,8 +4,10 @@
  */
 
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import tls from "node:tls";
+import { replaceFile } from "../durable_file.ts";
+import { reasonOf } from "../log.ts";
 import type { KeyPair } from "./certificates.ts";
 
 /** A certificate of ours. Times in milliseconds since 1970. */
@@ -61,7 +63,7 @@ export function holding(pair: KeyPair, directory: string): Held {
 }
 
 export async function writeHeld(store: string, name: string, { pair, directory }: Held): Promise<void> {
-  await replaceFile(store, `${name}.pem`, `${FROM}${directory}\n${ended(pair.key)}${ended(pair.certificate)}`);
+  await replace(store, `${name}.pem`, `${FROM}${directory}\n${ended(pair.key)}${ended(pair.certificate)}`);
 }
 
 /** Undefined when there are none, or when they cannot be understood. Rejects when they cannot be read. */
@@ -77,7 +79,7 @@ export async function readAttempts(store: string, name: string): Promise<Attempt
 }
 
 export async function writeAttempts(store: string, name: string, attempts: Attempts): Promise<void> {
-  await replaceFile(store, `${name}.json`, `${JSON.stringify(attempts)}\n`);
+  await replace(store, `${name}.json`, `${JSON.stringify(attempts)}\n`);
 }
 
 function pathOf(store: string, name: string): string {
@@ -93,36 +95,17 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** The old one or the new one, whatever happens; for its owner alone. Rejects with a sentence. */
-async function replaceFile(store: string, name: string, text: string): Promise<void> {
+/** For its owner alone. Rejects with a sentence; then the old one is still there. */
+async function replace(store: string, name: string, text: string): Promise<void> {
   const path = pathOf(store, name);
   try {
-    await replace(store, path, text);
+    await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await replaceFile(path, `${path}.new`, text, 0o600);
   } catch (error) {
     throw new Error(
-      `Cannot write ${path}: ${error instanceof Error ? error.message : error}. Make room on its disk, and look ` +
-        "whether the folder belongs to the user that runs maildemon.",
+      `Cannot write ${path}: ${reasonOf(error)}. Make room on its disk, and look whether the folder belongs to the ` +
+        "user that runs maildemon.",
     );
-  }
-}
-
-async function replace(store: string, path: string, text: string): Promise<void> {
-  await Deno.mkdir(pathOf(store, ""), { recursive: true, mode: 0o700 });
-  const draft = `${path}.new`;
-  const file = await Deno.open(draft, { write: true, create: true, truncate: true, mode: 0o600 });
-  try {
-    const bytes = new TextEncoder().encode(text);
-    for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-    await file.sync();
-  } finally {
-    file.close();
-  }
-  await Deno.rename(draft, path);
-  const folder = await Deno.open(pathOf(store, ""));
-  try {
-    await folder.sync();
-  } finally {
-    folder.close();
   }
 }
 

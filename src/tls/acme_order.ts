@@ -9,6 +9,7 @@ import { type Held, holding } from "./acme_folder.ts";
 import { openAcmeHttp } from "./acme_http.ts";
 import { OrderFailed, orderFailed, Problem, problemOf } from "./acme_problem.ts";
 import type { AcmeSettings, ChallengeType } from "./acme_settings.ts";
+import { isFor } from "./certificate_names.ts";
 import type { Door } from "./challenge_door.ts";
 import { openHttpChallenge } from "./http_challenge.ts";
 
@@ -127,7 +128,7 @@ async function newKey(): Promise<{ readonly key: KeyObject; readonly pem: string
 function received(key: string, chain: string, { names, directory }: AcmeSettings): Held {
   const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   const held = holding({ key, certificate: blocks.map((block) => `${block}\n`).join("") }, directory);
-  const missing = names.filter((name) => held.leaf.checkHost(name) === undefined);
+  const missing = names.filter((name) => !isFor(held.leaf, name));
   if (missing.length > 0) throw new Problem("", `the certificate that it sent is not for ${missing.join(", ")}`);
   if (held.notAfter <= Date.now()) throw new Problem("", "the certificate that it sent has expired; look at the clock");
   return held;

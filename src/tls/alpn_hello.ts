@@ -45,15 +45,17 @@ export function readClientHello(received: Uint8Array): ClientHello | undefined {
 
 /** It may lie in several records (RFC 8446 §5.1). */
 function firstMessage(received: Uint8Array): Uint8Array | undefined {
-  let message = new Uint8Array(0);
+  const message = new Uint8Array(received.length);
+  let length = 0;
   for (let at = 0; received.length >= at + 5;) {
-    const length = received[at + 3]! << 8 | received[at + 4]!;
-    if (received[at] !== HANDSHAKE || length === 0) throw new RangeError("this is no TLS");
-    if (received.length < at + 5 + length) return undefined;
-    message = joined(message, received.subarray(at + 5, at += 5 + length));
+    const count = received[at + 3]! << 8 | received[at + 4]!;
+    if (received[at] !== HANDSHAKE || count === 0) throw new RangeError("this is no TLS");
+    if (received.length < at + 5 + count) return undefined;
+    message.set(received.subarray(at + 5, at += 5 + count), length);
+    length += count;
     if (message[0] !== CLIENT_HELLO) throw new RangeError("this is no ClientHello");
-    const end = message.length < 4 ? Infinity : 4 + (message[1]! << 16 | message[2]! << 8 | message[3]!);
-    if (message.length >= end) return message.subarray(0, end);
+    const end = length < 4 ? Infinity : 4 + (message[1]! << 16 | message[2]! << 8 | message[3]!);
+    if (length >= end) return message.subarray(0, end);
   }
   return undefined;
 }

@@ -21,11 +21,10 @@ function answer(socket: Socket, known: (path: string) => string | undefined): vo
   let request = "";
   const hear = (piece: Uint8Array) => {
     request += String.fromCharCode(...piece.subarray(0, MAX_REQUEST));
-    const isWhole = request.includes("\r\n\r\n");
-    if (!isWhole && request.length < MAX_REQUEST) return;
+    if (!request.includes("\r\n\r\n") && request.length < MAX_REQUEST) return;
     // What comes behind it is read and dropped: closing over it would lose the answer.
     socket.off("data", hear).resume();
-    const found = isWhole ? known(REQUEST.exec(request)?.[1] ?? "") : undefined;
+    const found = known(REQUEST.exec(request)?.[1] ?? "");
     const body = found ?? "There is nothing here.\n";
     socket.end(
       `HTTP/1.1 ${found === undefined ? "404 Not Found" : "200 OK"}\r\nContent-Type: application/octet-stream\r\n` +

@@ -78,11 +78,6 @@ export class WorkerPool<Setup, Request, Answer> {
     });
   }
 
-  /** Starts the threads now instead of with the first jobs. */
-  warm(): void {
-    while (!this.#closed && this.#threads.size < this.settings.workers) this.#start();
-  }
-
   /** Stops all threads. What is not done yet is rejected. */
   close(): void {
     this.#closed = true;

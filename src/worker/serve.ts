@@ -1,5 +1,6 @@
 /** The side of worker/pool.ts that runs on the thread. */
 
+import { reasonOf } from "../log.ts";
 import type { FromWorker, ToWorker } from "./pool.ts";
 
 /**
@@ -25,7 +26,7 @@ export function serve<Setup, Request, Answer>(
         scope.postMessage({ answer: done }, transferOf(done));
       }
     } catch (error) {
-      scope.postMessage({ error: error instanceof Error ? error.message : String(error) });
+      scope.postMessage({ error: reasonOf(error) });
     }
   };
   scope.onmessage = (event) => void answer(event.data);

@@ -73,15 +73,26 @@ Deno.test("every file that the configuration names is in a backup", async () => 
     const { authority } = await selfSigned(["ca.test"]);
     await using server = await LocalServer.prepare({ files: { "authority.pem": authority } });
     await server.edit((text) => `${text}\n[tls.acme]\ndirectory_ca = "authority.pem"\nagree_to_terms = true\n`);
+    const far = join(folder, "status.token");
+    await Deno.writeTextFile(far, "much too secret", { mode: 0o600 });
+    await server.edit((text) => text.replace("[status]", `[status]\ntoken_file = "${far}"`));
     const file = join(folder, "b.tar.gz"), made = await type(server, "backup", file);
     assert.equal(made.code, 0, made.error);
     const names = (await unpackTar(gunzipSync(await Deno.readFile(file)))).map(({ header }) => header.name);
     assert.deepEqual(names.filter((name) => name.startsWith("config/")).sort(), [
       "config/authority.pem",
       "config/config.toml",
+      `config/elsewhere${far}`,
       "config/fullchain.pem",
       "config/privkey.pem",
     ]);
+    const etc = join(folder, "etc"), line = ["--config-dir", etc, "--store", join(folder, "store")];
+    const restored = await type(server, "restore", file, ...line);
+    assert.ok(
+      restored.error.includes(`${far} lies in ${etc}/elsewhere${far}: put it back where it was.`),
+      restored.error,
+    );
+    assert.equal(await Deno.readTextFile(`${etc}/elsewhere${far}`), "much too secret");
   });
 });
 
@@ -104,6 +115,21 @@ Deno.test("of two backups at once one is made, and a link in the place of its dr
     );
     assert.equal(await Deno.readTextFile(join(folder, "victim")), "dear");
     assert.deepEqual(namesIn(server.store).filter((name) => name.includes("backup")), []);
+  });
+});
+
+Deno.test("a draft that somebody else has made before is not what a backup is written into", {
+  ignore: !isRoot,
+}, async () => {
+  await withBackup(async ({ server, folder }) => {
+    const file = join(folder, "c.tar.gz");
+    await Deno.writeTextFile(`${file}.part`, "mine", { mode: 0o666 });
+    await Deno.chown(`${file}.part`, 65534, 65534);
+    using theirs = await Deno.open(`${file}.part`);
+    assert.equal((await type(server, "backup", file)).code, 0);
+    const { uid, mode } = await Deno.stat(file);
+    assert.deepEqual([uid, (mode ?? 0) & 0o777], [0, 0o600]);
+    assert.equal((await theirs.stat()).size, 4);
   });
 });
 

@@ -88,6 +88,10 @@ Deno.test("a restored store has every file as it was, with its mode and time, an
     const again = await type(server, "restore", file, "--store", join(folder, "other"), "--config-dir", config);
     assert.equal(again.code, 1);
     assert.match(again.error, /exists in .* already, and none is overwritten/);
+    for (const name of ["config.toml", "fullchain.pem", "privkey.pem"]) await Deno.remove(join(config, name));
+    const half = await type(server, "restore", file, "--store", join(folder, "other"), "--config-dir", config);
+    assert.match(half.error, /exists in .* already, and none is overwritten/);
+    assert.deepEqual(namesIn(config), ["status.token"]);
     const full = await type(server, "restore", file, "--store", target);
     assert.match(full.error, /is not empty/);
     assert.deepEqual(namesIn(folder), ["b.tar.gz", "etc", "store"]);
@@ -183,6 +187,8 @@ Deno.test("no file of an archive gets out of the store, and no link into it", as
       await assertRefused(server, folder, await endless(head.subarray(0, -1024), name), /no backup|files are missing/);
     }
     await assertRefused(server, folder, gzipSync(await packTar([...entries, plant("mail/late")])), /something behind/);
+    const unsummed = entries.filter(({ header }) => header.name !== "SHA256SUMS");
+    await assertRefused(server, folder, gzipSync(await packTar(unsummed)), /not whole: its end is missing/);
     await assertRefused(server, folder, new TextEncoder().encode("no archive at all"), /not whole, or was changed/);
   });
 });

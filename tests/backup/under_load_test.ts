@@ -12,7 +12,7 @@
 
 import assert from "node:assert/strict";
 import { textOf } from "../support/every_cut.ts";
-import { expect, letter, pause, plain, send, until } from "../support/letters.ts";
+import { expect, letter, plain, send, until } from "../support/letters.ts";
 import { ANN, direct, LocalServer, PASSWORD } from "../support/local_server.ts";
 import { RemoteServer } from "../support/remote_server.ts";
 import { maildemon } from "../support/running_server.ts";
@@ -79,12 +79,12 @@ Deno.test("a backup under load, restored: verify is clean, what was queued is se
       peer.close();
     }));
     load.catch(() => goesOn = false);
-    await pause(700);
+    await until(() => sent.length > FIRST * 3 + 3 * SESSIONS, "the load");
     began = performance.now();
     const made = await maildemon(server.configFile, ["backup", file]);
     ended = performance.now();
     assert.equal(made.code, 0, made.error);
-    await pause(700);
+    await Promise.race([until(() => sent.some(({ promised }) => promised > ended), "mail behind the backup"), load]);
     goesOn = false;
     await load;
   } finally {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { verify } from "../../src/cli/verify.ts";
 import { silent } from "../../src/log.ts";
+import type { Standing } from "../../src/queue/entry.ts";
 import { Spool } from "../../src/queue/spool.ts";
 import { commit, KEY, openKv } from "../../src/store/kv.ts";
 import { typed } from "../cli/typed.ts";
@@ -66,6 +67,7 @@ Deno.test("verify names users, addresses and passwords that do not belong togeth
   await commit(
     kv.atomic().delete(KEY.address("ann@ours.test"))
       .set(KEY.address("lost@ours.test"), { of: "user", login: "nobody@ours.test" })
+      .set(KEY.address("more@ours.test"), { of: "user", login: "ann@ours.test" })
       .delete(KEY.user({ local: "bob", domain: "ours.test" }))
       .set(KEY.credentials({ local: "eve", domain: "ours.test" }), {})
       .set(KEY.address("odd@ours.test"), { of: "user" })
@@ -80,6 +82,7 @@ Deno.test("verify names users, addresses and passwords that do not belong togeth
     "records: The user ann@ours.test has the address ann@ours.test, which belongs to nobody.",
     "records: The address bob@ours.test is said to be one of the user bob@ours.test, who does not have it.",
     "records: The address lost@ours.test is said to be one of the user nobody@ours.test, who does not have it.",
+    "records: The address more@ours.test is said to be one of the user ann@ours.test, who does not have it.",
     "records: There is a password of eve@ours.test, who is no user.",
   ]);
 });
@@ -143,4 +146,33 @@ Deno.test("verify names messages that are damaged, bytes that are no records and
   assert.match(faults[3] ?? "", /^acme: acme\/ours\.test\.pem holds no certificate/);
   assert.equal(faults.length, 4, `${second}: ${faults.join("\n")}`);
   assert.deepEqual(await Deno.readFile(path), bytes);
+  // What a start has put beside is named there, and not a second time where it was.
+  await (await Spool.open({ folder: queue, log: silent })).close();
+  const after = await faultsOf(server);
+  assert.ok(after.some((fault) => fault.startsWith(`queue: damaged/${name}-`)), after.join("\n"));
+  assert.ok(!after.some((fault) => fault.includes("are no records")), after.join("\n"));
+});
+
+Deno.test("verify names messages whose recipients stand where nobody can", async () => {
+  await using server = await LocalServer.prepare();
+  const spool = await Spool.open({ folder: join(server.store, "queue"), log: silent });
+  const odd: readonly (readonly [number, object])[] = [
+    [0, { state: "lost", attempts: 0, due: 0 }],
+    [0, { state: "waiting", attempts: -1, due: 0 }],
+    [0, { state: "held", attempts: 0, due: null }],
+  ];
+  const ids: string[] = [];
+  for (const [index, standing] of odd) {
+    const { id } = await store(spool, letter(100));
+    await spool.record(id, new Map([[index, standing as Standing]]));
+    ids.push(id);
+  }
+  await store(spool, letter(100));
+  await spool.close();
+  const { problems, queued } = await verified(server);
+  assert.equal(queued, 4);
+  assert.deepEqual(
+    problems.map(({ fault }) => fault),
+    ids.map((id) => `Message ${id} says of its recipients what cannot be.`),
+  );
 });

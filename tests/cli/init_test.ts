@@ -66,6 +66,7 @@ Deno.test("init makes all that a server needs, and a second run keeps every byte
         "420 ",
       ],
     );
+    assert.match(made.error, /^A certificate is fetched once the name leads here; /m);
     const again = await begin(folder, ["--yes", "--hostname", "other.ours.test"], { piped: "never asked for" });
     assert.equal(again.code, 0, again.error);
     assert.match(

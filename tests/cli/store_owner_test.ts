@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { demandOwnStore } from "../../src/cli/store_owner.ts";
+import { run } from "../interoperability/programs.ts";
 import { LocalServer } from "../support/local_server.ts";
 import { maildemon } from "../support/running_server.ts";
+import { withSite } from "./typed.ts";
 
 const NOBODY = 65534;
 
@@ -46,5 +49,34 @@ Deno.test({
     } finally {
       await server.close();
     }
+  },
+});
+
+Deno.test({
+  name: "what root does in the store of a stopped server is not root's",
+  ignore: Deno.build.os === "windows" || Deno.uid() !== 0,
+  async fn() {
+    await withSite(async ({ folder, config }) => {
+      await Deno.chmod(folder, 0o755);
+      const store = join(folder, "store");
+      await Deno.mkdir(store, { mode: 0o700 });
+      await Deno.chown(store, NOBODY, NOBODY);
+      const child = new URL("owner_child.ts", import.meta.url).pathname;
+      const main = new URL("../../src/main.ts", import.meta.url).pathname;
+      const deno = ["run", "--quiet", "--no-check", "--unstable-kv", "--allow-all"];
+      for (const args of [[child, store], [main, "--config", config, "user", "add", "ann@ours.test"]]) {
+        const ran = await run(Deno.execPath(), [...deno, ...args], { input: "a long enough one\n" });
+        assert.equal(ran.code, 0, ran.error);
+        const { out } = await run("find", [store, "-printf", "%U:%G %f\n"]);
+        assert.match(out, /kv\.sqlite(-wal)?\n[^]*\.segment\n|\.segment\n[^]*kv\.sqlite/);
+        assert.deepEqual(out.trim().split("\n").filter((line) => !line.startsWith(`${NOBODY}:${NOBODY} `)), []);
+      }
+      assert.equal((await Deno.stat(`${store}.done`)).uid, 0);
+      await assert.rejects(
+        demandOwnStore(store),
+        /belongs to another user \(number 65534\), .* start the server as a service/,
+      );
+      await demandOwnStore(folder);
+    });
   },
 });

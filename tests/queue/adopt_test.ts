@@ -93,6 +93,44 @@ Deno.test("an id that both servers have given does not make one message of two",
   });
 });
 
+Deno.test("an id that may be given here once more is not taken over: of the future, or of a message that arrives now", async () => {
+  await inFolders(async (ours, theirs) => {
+    const now = () => 1_700_000_000_000, ahead = () => now() + 1000;
+    await withSpool(theirs, (spool) => put(spool, letter(500, 1), envelope("early@x.test", "b@y.test")), { now });
+    await withSpool(theirs, (spool) => put(spool, letter(500, 2), envelope("late@x.test", "b@y.test")), { now: ahead });
+    await withSpool(ours, async (spool) => {
+      const arriving = spool.draft();
+      await arriving.write(letter(500, 3));
+      assert.equal((await adopt(spool, theirs)).messages, 2);
+      await arriving.commit(envelope("mine@ours.test", "c@y.test"), arriving.start);
+      const senders = new Map([...spool.entries()].map(({ id, envelope }) => [id, envelope.sender]));
+      assert.equal(senders.get(arriving.id), "mine@ours.test");
+      assert.deepEqual([...senders.values()].sort(), ["early@x.test", "late@x.test", "mine@ours.test"]);
+      const next = spool.draft();
+      assert.ok([...senders.keys()].every((id) => id < next.id), `${[...senders.keys()]} ${next.id}`);
+      next.discard();
+    }, { now });
+  });
+});
+
+Deno.test("what another journal will never let go of is sent when somebody says so", async () => {
+  await inFolders((ours) =>
+    withSpool(ours, async (spool) => {
+      const standings = [WAITS, { ...WAITS, state: "held" }, DONE].map((standing): Standing => ({
+        state: "held",
+        attempts: standing.attempts,
+        due: 0,
+        adopting: { from: "/mnt/lost", id: "0".repeat(12), standing: standing as Standing },
+      }));
+      const { id } = await put(spool, letter(500), envelope("a@x.test", "b@y.test", "c@y.test", "d@y.test"), standings);
+      assert.equal(await idleQueue(spool).byHand.release({ all: true }), 1);
+      const after = spool.entry(id)?.standings ?? [];
+      assert.deepEqual(after.map(({ state }) => state), ["waiting", "waiting", "delivered"]);
+      assert.ok(after.every(({ adopting, due }) => adopting === undefined && due < WAITS.due));
+    })
+  );
+});
+
 Deno.test("a note that was stored before the original knew of it is not composed again, and forgets whose it was", async () => {
   await inFolders(async (ours, theirs) => {
     await withSpool(theirs, async (spool) => {
@@ -113,7 +151,10 @@ Deno.test("a note that was stored before the original knew of it is not composed
 Deno.test("mail for Maildirs of the other store goes to ours, and what cannot be read is left in damaged/", async () => {
   await inFolders(async (ours, theirs) => {
     const target = { to: "maildir", path: "/srv/old/mail/x.test/ann" } as const;
-    const maildir = { ...envelope("a@y.test"), recipients: [{ address: "ann@x.test", target }] };
+    // Only a name that begins like that of the store.
+    const other = { to: "maildir", path: "/srv/older/mail/x.test/bob" } as const;
+    const recipients = [{ address: "ann@x.test", target }, { address: "bob@x.test", target: other }];
+    const maildir = { ...envelope("a@y.test"), recipients };
     const broken = await withSpool(theirs, async (spool) => {
       await put(spool, letter(500), maildir);
       const { id } = await put(spool, letter(9000, 7), envelope("a@x.test", "b@y.test"));
@@ -129,36 +170,40 @@ Deno.test("mail for Maildirs of the other store goes to ours, and what cannot be
     await withSpool(ours, async (spool) => {
       const adopted = await adopt(spool, theirs, { from: "/srv/old", to: "/var/lib/maildemon" });
       const path = "/var/lib/maildemon/mail/x.test/ann";
-      assert.deepEqual(adopted, { ...CLEAN, messages: 3, damaged: 1, maildirs: [path] });
+      assert.deepEqual(adopted, { ...CLEAN, messages: 3, damaged: 1, maildirs: [path, other.path] });
       for (const { envelope } of spool.entries()) {
-        assert.deepEqual(envelope.recipients[0]?.target, { to: "maildir", path });
+        assert.deepEqual(envelope.recipients.map(({ target }) => target), [{ to: "maildir", path }, other]);
       }
     });
     assert.deepEqual(damagedIn(theirs).filter((name) => name.startsWith(broken)), [`${broken}.eml`, `${broken}.json`]);
   });
 });
 
-Deno.test("two dead servers had given one id: an adoption that was broken off goes on with its own, and others are named", async () => {
-  await inFolders(async (ours, theirs) => {
-    const now = () => 1_700_000_000_000, folders = [`${theirs}1`, `${theirs}2`];
-    await withSpool(ours, async (spool) => {
-      // As a crash leaves it: what is on disk here is not gone there.
-      for (const [seed, from] of folders.entries()) {
-        await withSpool(from, async (dead) => {
-          const sender = `a${seed}@x.test`,
-            { id, envelope: what } = await put(dead, letter(500), envelope(sender, "b@y.test"));
-          const standings: Standing[] = [{ ...WAITS, state: "held", adopting: { from, id, standing: WAITS } }];
-          await spool.adopt({ id, envelope: what, standings }, dead.content(id));
-        }, { now });
-      }
-      const first = { ...CLEAN, messages: 1, resumed: 1, unfinished: [folders[1]] };
-      assert.deepEqual(await adopt(spool, folders[0]!), first);
-      assert.deepEqual(await adopt(spool, folders[1]!), { ...CLEAN, messages: 1, resumed: 1 });
-      const found = [...spool.entries()].map(({ envelope, standings }) => [envelope.sender, standings]);
-      assert.deepEqual(found.sort(), [["a0@x.test", [WAITS]], ["a1@x.test", [WAITS]]]);
+for (const [first, second] of [[0, 1], [1, 0]] as const) {
+  Deno.test(`two dead servers had given one id: an adoption of number ${first} that was broken off goes on with its own, and the other is named`, async () => {
+    await inFolders(async (ours, theirs) => {
+      const now = () => 1_700_000_000_000, folders = [`${theirs}0`, `${theirs}1`] as const;
+      await withSpool(ours, async (spool) => {
+        // As a crash leaves it: what is on disk here is not gone there.
+        for (const [seed, from] of folders.entries()) {
+          await withSpool(from, async (dead) => {
+            const sender = `a${seed}@x.test`,
+              { id, envelope: what } = await put(dead, letter(500), envelope(sender, "b@y.test"));
+            const standings: Standing[] = [{ ...WAITS, state: "held", adopting: { from, id, standing: WAITS } }];
+            await spool.adopt({ id, envelope: what, standings }, dead.content(id));
+          }, { now });
+        }
+        const named = { ...CLEAN, messages: 1, resumed: 1, unfinished: [folders[second]] };
+        assert.deepEqual(await adopt(spool, folders[first]), named);
+        const waiting = [...spool.entries()].filter(({ standings }) => standings[0]?.state === "waiting");
+        assert.deepEqual(waiting.map(({ envelope }) => envelope.sender), [`a${first}@x.test`]);
+        assert.deepEqual(await adopt(spool, folders[second]), { ...CLEAN, messages: 1, resumed: 1 });
+        const found = [...spool.entries()].map(({ envelope, standings }) => [envelope.sender, standings]);
+        assert.deepEqual(found.sort(), [["a0@x.test", [WAITS]], ["a1@x.test", [WAITS]]]);
+      });
     });
   });
-});
+}
 
 const MESSAGES = 300, KILLS = 12;
 

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { HeldJournal } from "../../src/queue/held_journal.ts";
 import { until } from "../support/letters.ts";
-import { inFolder, segmentsOf } from "./spooled.ts";
+import { inFolder, letter, segmentsOf, store, withSpool } from "./spooled.ts";
 
 const HOLDS = 40;
 
@@ -65,5 +65,32 @@ Deno.test("a queue that does not exist is held as an empty one, and is not made"
     using held = await HeldJournal.open(`${folder}/queue`);
     assert.deepEqual([...held.read({ bodies: true }).messages], []);
     assert.deepEqual([...Deno.readDirSync(folder)], []);
+  });
+});
+
+Deno.test("a record that is being written is no fault; an older file that is shorter than it was is one", async () => {
+  await inFolder(async (folder) => {
+    const ids = await withSpool(folder, async (spool) => [
+      (await store(spool, letter(300, 1))).id,
+      (await store(spool, letter(300, 2))).id,
+    ]);
+    const [name = ""] = segmentsOf(folder), path = `${folder}/${name}`, { size } = await Deno.stat(path);
+    const seen = async () => {
+      using held = await HeldJournal.open(folder);
+      const { messages, unreadable, gaps } = held.read({ bodies: true });
+      return { messages: [...messages.keys()], unreadable: [...unreadable.keys()], gaps };
+    };
+    assert.deepEqual(await seen(), { messages: ids, unreadable: [], gaps: [] });
+    const whole = await Deno.readFile(path);
+    await Deno.truncate(path, size - 10);
+    assert.deepEqual(await seen(), { messages: ids.slice(0, 1), unreadable: [], gaps: [] });
+    await Deno.writeFile(path, whole);
+    // The next file says how long this one was.
+    const third = await withSpool(folder, async (spool) => (await store(spool, letter(300, 3))).id);
+    assert.deepEqual(await seen(), { messages: [...ids, third], unreadable: [], gaps: [] });
+    await Deno.truncate(path, size - 10);
+    const { messages, gaps } = await seen();
+    assert.deepEqual(messages, [ids[0], third]);
+    assert.ok(gaps.some((gap) => gap.name === name && gap.from === size - 10 && gap.to === size), JSON.stringify(gaps));
   });
 });

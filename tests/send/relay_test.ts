@@ -489,6 +489,21 @@ for (
   );
 }
 
+withBothFamilies("relay offers nothing more over a connection from an address without a name", async () => {
+  await using six = new RemoteServer({ on: { RCPT: "550 5.7.25 no PTR" } }, { hostname: "::1" });
+  await using four = new RemoteServer({}, { hostname: "127.0.0.1", port: six.port });
+  const relay = relayOf({ idle: 60_000 }), both = at(four, { addresses: ["::1", "127.0.0.1"] });
+  try {
+    for (let count = 1; count <= 2; count++) {
+      assert.deepEqual(results(await relay.deliver(bob(), [0], [both])), ["delivered"]);
+      assert.deepEqual([six.seen.length, four.messages.length], [1, count]);
+      assert.equal(six.seen[0]?.commands.filter((line) => line.startsWith("MAIL")).length, 1);
+    }
+  } finally {
+    await relay.close();
+  }
+});
+
 withBothFamilies("relay does not take a refusal of the recipient for one of our address", async () => {
   await using six = new RemoteServer({ on: { RCPT: "550 5.1.1 no such user" } }, { hostname: "::1" });
   await using four = new RemoteServer({}, { hostname: "127.0.0.1", port: six.port });

@@ -9,7 +9,7 @@ import { openLog } from "../../src/log.ts";
 import type { QueueRow, Selection } from "../../src/queue/selection.ts";
 import { type NameServer, serveZone } from "../../src/sandbox/name_server.ts";
 import { parseZone } from "../../src/sandbox/zone_file.ts";
-import { openServer, type Running } from "../../src/server.ts";
+import { openServer, type Running } from "../../src/server/server.ts";
 import { askServer } from "../../src/status/control.ts";
 import { Aliases, type NewAlias } from "../../src/store/aliases.ts";
 import { domainsOf } from "../../src/store/domains.ts";

@@ -124,6 +124,26 @@ Deno.test("failures are further and further apart, and never in a hot loop", asy
   }
 });
 
+Deno.test("a nonce that the authority does not take any more is no failure, and an answer without end is", async () => {
+  await using world = await World.make();
+  let nonces = 0;
+  const terms = () => problem(403, "userActionRequired", "read our new terms");
+  const fresh = { "replay-nonce": "bm9uY2Uy" };
+  const there = authority(() => nonces++ === 0 ? problem(400, "badNonce", "an old one", fresh) : terms());
+  const endless = authority(() => new Response(new Uint8Array(3_000_000)));
+  try {
+    await world.start(settingsAt(world, there.directory));
+    assert.match(await world.hasFailed(), /read our new terms\. Do what it asks for\.$/);
+    const failures = world.events.length;
+    await world.start({ ...settingsAt(world, endless.directory), names: ["mail.second.test"] });
+    const isSaid = ({ fields }: typeof world.events[number]) => /more than 1048576 bytes/.test(String(fields["error"]));
+    await until(() => world.events.slice(failures).some(isSaid), "the answer without end");
+  } finally {
+    await there.close();
+    await endless.close();
+  }
+});
+
 Deno.test("an order has a deadline, and a stop does not wait for it", async () => {
   await using world = await World.make();
   const silence = Promise.withResolvers<Response>();

@@ -96,8 +96,10 @@ withPebble("while orders fail the old certificate stays, and it is said why", as
   assert.ok(failures >= 3);
   assert.deepEqual(acme.current, before);
   assert.equal(world.shown.length, 1);
-  const seen = await readAcmeState(settings, Date.now() + world.wrong);
-  assert.ok(seen.failures >= 3 && seen.nextAttempt >= nextAttempt && seen.lastError !== undefined);
+  await until(async () => {
+    const seen = await readAcmeState(settings, Date.now() + world.wrong);
+    return seen.failures >= 3 && seen.nextAttempt >= nextAttempt && seen.lastError !== undefined;
+  }, "the same to be on disk");
   assert.ok(world.events.every(({ level, event }) => event !== "certificate-not-renewed" || level === "warning"));
 });
 
@@ -170,18 +172,32 @@ withPebble("a certificate that cannot be written is shown, and written later wit
   await using world = await World.make();
   pebble.publish(HERE);
   const settings = world.settings(pebble), blocked = `${world.store}/acme/mail.ours.test.pem.new`;
-  await Deno.mkdir(blocked, { recursive: true });
+  await Deno.mkdir(`${blocked}/full`, { recursive: true });
   const acme = await world.start(settings);
   await world.hasShown(1);
   assert.match(
     await world.hasFailed(2),
     /^Cannot write \S+\/acme\/mail\.ours\.test\.pem: Is a directory.*\. Make room on its disk, and look whether the folder/,
   );
-  await Deno.remove(blocked);
+  await Deno.remove(blocked, { recursive: true });
   await until(() => acme.state().failures === 0, "it to be written");
   assert.deepEqual((await Acme.open(settings, NOBODY)).current, acme.current);
   assert.equal(issued(pebble.log()), 1);
 });
+
+withPebble(
+  "while the clock is so far ahead that what comes has ended already, it is not ordered again and again",
+  async (pebble) => {
+    await using world = await World.make();
+    pebble.publish(HERE);
+    world.wrong = 20 * 365 * 86_400_000;
+    await world.start(world.settings(pebble));
+    await world.hasShown(1);
+    await pause(1_700);
+    assert.equal(issued(pebble.log()), 1);
+    await world.hasShown(2);
+  },
+);
 
 withPebble("another authority, or another name, is a reason to order at once", async (pebble) => {
   await using world = await World.make();

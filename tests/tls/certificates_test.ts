@@ -43,6 +43,7 @@ Deno.test("a certificate is chosen by the name that the client asks for; the fir
     ["MAIL.Second.test", SECOND],
     ["any.hosted.test", SECOND],
     ["hosted.test", first],
+    [".hosted.test", first],
     ["two.labels.hosted.test", first],
     ["__proto__", first],
     ["", first],

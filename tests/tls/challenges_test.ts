@@ -7,6 +7,7 @@ import { openHttpChallenge } from "../../src/tls/http_challenge.ts";
 import { selfSigned } from "../../src/tls/self_signed.ts";
 import { interop, run } from "../interoperability/programs.ts";
 import { seeded } from "../support/every_cut.ts";
+import { pause } from "../support/letters.ts";
 
 function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }), { port } = listener.addr;
@@ -67,6 +68,10 @@ Deno.test("who only holds the door open does not keep the authority out", async 
     for (let count = 0; count < 300; count++) idle.push(await Deno.connect(listen));
     const found = await answerTo(listen.port, ["GET /.well-known/acme-challenge/token HTTP/1.1\r\n\r\n"]);
     assert.match(found, /^HTTP\/1\.1 200 OK\r\n/);
+    const isClosed = (conn: Deno.TcpConn) => conn.read(new Uint8Array(1)).then((count) => count === null, () => true);
+    // Of too many, who has been here longest has to go; and nobody may stay.
+    assert.equal(await Promise.race([isClosed(idle[0]!), pause(5_000)]), true);
+    assert.equal(await Promise.race([isClosed(idle[299]!), pause(20_000)]), true);
   } finally {
     for (const conn of idle) conn.close();
     await door.close();
@@ -164,6 +169,17 @@ Deno.test("a hello is read the same however it is cut into records, and one that
       assert.ok(error instanceof RangeError, String(error));
     }
   }
+});
+
+Deno.test("a hello in many small records that comes in many small pieces holds nobody up", async () => {
+  const body = (await helloOfDeno()).subarray(5), long = new Uint8Array(16_000);
+  long.set(body);
+  long.set([1, 0, 0xff, 0xff]);
+  const records = Uint8Array.from(Array.from(long.subarray(0, 2_600), (octet) => [22, 3, 1, 0, 1, octet]).flat());
+  const began = performance.now();
+  for (let length = 0; length < records.length; length += 8) readClientHello(records.subarray(0, length));
+  const took = performance.now() - began;
+  assert.ok(took < 1_000, `${took} ms`);
 });
 
 Deno.test("tls-alpn-01 survives callers that say nonsense, or half of it", () =>

@@ -50,8 +50,8 @@ Deno.test("pool lets only so many wait, and none after it is closed", async () =
 
 Deno.test("pool does not let a job wait for ever", async () => {
   const pool = poolOf({ workers: 1, patience: 50, deadline: 2000 });
-  pool.warm();
-  await new Promise((done) => setTimeout(done, 500));
+  // Until its thread is there.
+  for (let isDone = false; !isDone;) isDone = await pool.run("a").then(() => true, () => false);
   const spinning = assert.rejects(pool.run("spin"), /stopped/);
   await assert.rejects(pool.run("a"), /No worker was free within 50 ms/);
   pool.close();

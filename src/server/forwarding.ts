@@ -1,13 +1,13 @@
 /** Where mail for an address goes and what is held against it there, in the words of those who take it in. */
 
 import { join } from "node:path";
-import type { Destination, Forwarding, Led } from "./accept/copies.ts";
-import type { Config } from "./config.ts";
-import type { Target } from "./queue/entry.ts";
-import { type Mailbox, parseMailbox } from "./smtp/address.ts";
-import type { Found } from "./store/address_walk.ts";
-import { mailFolder } from "./store/mail_folder.ts";
-import type { User } from "./store/people.ts";
+import type { Destination, Forwarding, Led } from "../accept/copies.ts";
+import type { Config } from "../config.ts";
+import type { Target } from "../queue/entry.ts";
+import { type Mailbox, parseMailbox } from "../smtp/address.ts";
+import type { Found } from "../store/address_walk.ts";
+import { mailFolder } from "../store/mail_folder.ts";
+import type { User } from "../store/people.ts";
 
 /**
  * The targets of an address, each with what is held against mail for it. Whoever has a mailbox here has his junk beside

@@ -1,17 +1,17 @@
 /** All that unsubscribing needs: the lists, the links, and the calls for those who want to hear of it. */
 
-import { listFields } from "./accept/list_unsubscribe.ts";
-import type { Config } from "./config.ts";
-import type { Log } from "./log.ts";
-import { Webhook } from "./send/webhook.ts";
-import type { Mailbox } from "./smtp/address.ts";
-import { parseMailbox } from "./smtp/address.ts";
-import type { UnsubscribeParts } from "./status/unsubscribe_page.ts";
-import type { PeopleCache } from "./store/people_cache.ts";
-import { secret } from "./store/secrets.ts";
-import { UnsubscribeLinks } from "./store/unsubscribe_links.ts";
-import { Unsubscribed } from "./store/unsubscribed.ts";
-import { WebhookCalls } from "./store/webhook_calls.ts";
+import { listFields } from "../accept/list_unsubscribe.ts";
+import type { Config } from "../config.ts";
+import type { Log } from "../log.ts";
+import { Webhook } from "../send/webhook.ts";
+import type { Mailbox } from "../smtp/address.ts";
+import { parseMailbox } from "../smtp/address.ts";
+import type { UnsubscribeParts } from "../status/unsubscribe_page.ts";
+import type { PeopleCache } from "../store/people_cache.ts";
+import { secret } from "../store/secrets.ts";
+import { UnsubscribeLinks } from "../store/unsubscribe_links.ts";
+import { Unsubscribed } from "../store/unsubscribed.ts";
+import { WebhookCalls } from "../store/webhook_calls.ts";
 
 export interface Unsubscribing {
   /** Somebody is called for each: then the message that asks for it need not be delivered. */

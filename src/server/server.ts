@@ -4,27 +4,28 @@
  * configuration makes, in generation.ts.
  */
 
-import { Guests } from "./accept/listener.ts";
-import type { Config } from "./config.ts";
+import { Guests } from "../accept/listener.ts";
+import type { Config } from "../config.ts";
+import { type Log, reasonOf } from "../log.ts";
+import { Queue } from "../queue/queue.ts";
+import { laneOf } from "../send/deliver.ts";
+import { clockHandler, ClockWitness } from "../status/clock_witness.ts";
+import { Control } from "../status/control.ts";
+import { Counters } from "../status/metrics.ts";
+import { queueHandlers } from "../status/queue_requests.ts";
+import { sendHandler } from "../status/send_request.ts";
+import { acmeAccountKey } from "../store/acme_accounts.ts";
+import type { Decision, Stories } from "../store/stories.ts";
+import { VERSION } from "../version.ts";
+import { change } from "./changing.ts";
+import { Closing } from "./closing.ts";
 import { type Generation, type GenerationParts, openGeneration } from "./generation.ts";
 import { InForce } from "./in_force.ts";
 import { openStories } from "./inspection.ts";
-import { Listening } from "./listening.ts";
-import type { Log } from "./log.ts";
-import type { Prepared } from "./prepared.ts";
+import { doorOf, Listening } from "./listening.ts";
 import { Presenting } from "./presenting.ts";
-import { Queue } from "./queue/queue.ts";
-import { laneOf } from "./send/deliver.ts";
 import { queueSettings } from "./sending.ts";
-import { clockHandler, ClockWitness } from "./status/clock_witness.ts";
-import { Control } from "./status/control.ts";
-import { Counters } from "./status/metrics.ts";
-import { queueHandlers } from "./status/queue_requests.ts";
-import { sendHandler } from "./status/send_request.ts";
 import { openStorage } from "./storage.ts";
-import { acmeAccountKey } from "./store/acme_accounts.ts";
-import type { Decision, Stories } from "./store/stories.ts";
-import { VERSION } from "./version.ts";
 import { Watching } from "./watching.ts";
 
 /** When the server stops: milliseconds for messages that are arriving, and for deliveries. */
@@ -32,9 +33,6 @@ const SESSION_PATIENCE = 9_000, DELIVERY_PATIENCE = 6_000;
 
 /** A sender waits ten minutes for the answer to a message (RFC 5321 §4.5.3.2.6), and some less: milliseconds. */
 const LIVE_PATIENCE = 45_000;
-
-/** To a reload that is under way. */
-const STOPPING = "The server stops; the next start reads the configuration anew.";
 
 export interface Running {
   listeners(): readonly { readonly kind: string; readonly host: string; readonly port: number }[];
@@ -51,30 +49,14 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** Has it closed when the server stops, the last one first. */
-type Opened = <T>(part: T, close: (part: T) => void | Promise<void>) => T;
-
 /** Opens everything or nothing: what is open when a part cannot be opened is closed again, and the reason rejected. */
 export async function openServer(config: Config, plainLog: Log): Promise<Running> {
   const counters = new Counters(), counting = counters.counting(plainLog);
   const stories = openStories(config, counting), log = stories.listening(counting);
-  const closers: (() => void | Promise<void>)[] = [];
-  const stop = async () => {
-    for (const close of closers.splice(0).reverse()) {
-      try {
-        await close();
-      } catch (error) {
-        log("error", "close-failed", { error: messageOf(error) });
-      }
-    }
-  };
-  const opened: Opened = (part, close) => {
-    closers.push(() => close(part));
-    return part;
-  };
+  const closing = new Closing(log), stop = () => closing.close();
+  closing.add(stories, (stories) => stories.close());
   try {
-    closers.push(() => stories.close());
-    return { ...await open(config, { log, counters, stories }, opened), stop };
+    return { ...await open(config, { log, counters, stories }, closing), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -90,8 +72,9 @@ interface Telling {
 async function open(
   first: Config,
   { log, counters, stories }: Telling,
-  opened: Opened,
+  closing: Closing,
 ): Promise<Omit<Running, "stop">> {
+  const opened: Closing["add"] = (part, close) => closing.add(part, close);
   // The ports first: who cannot have one has touched nothing yet.
   const guests = opened(new Guests(doorOf(first)), (guests) => guests.close(0));
   const connect: ConstructorParameters<typeof Listening>[1] = (stream, peer) => {
@@ -119,7 +102,7 @@ async function open(
   };
   const openNext = (config: Config): Promise<Generation> =>
     openGeneration(config, { ...parts, shownTo: Presenting.isPossible(config) ? presenting.shownTo : undefined });
-  const failed = (error: unknown) => log("error", "close-failed", { error: messageOf(error) });
+  const failed = (error: unknown) => log("error", "close-failed", { error: reasonOf(error) });
   const inForce = opened(new InForce(await openNext(first), failed), (inForce) => inForce.close());
 
   const queue = new Queue(queueSettings(first), {
@@ -156,33 +139,7 @@ async function open(
   queue.start();
   listeners.use();
 
-  let isStopping = false;
-  opened(undefined, () => void (isStopping = true));
-  const reload = async (next: Config) => {
-    demandUnchanged(inForce.now.config, next);
-    // Whatever can fail comes first. Nobody notices it, and it is undone.
-    const prepared: Prepared[] = [];
-    let generation: Generation;
-    try {
-      prepared.push(await presenting.prepare(next));
-      if (isStopping) throw new Error(STOPPING);
-      prepared.push(listening.prepare(next.listeners));
-      prepared.push(watching.prepare(next));
-      generation = await openNext(next);
-      if (isStopping) throw await generation.close().then(() => new Error(STOPPING));
-    } catch (error) {
-      for (const one of prepared) one.cancel();
-      throw error;
-    }
-    // And here nothing can.
-    inForce.replace(generation);
-    guests.configure(doorOf(next));
-    queue.configure(queueSettings(next));
-    stories.configure({ ...next.stories, settingOf: next.settingOf });
-    control.configure({ maxSize: next.limits.max_message_size });
-    for (const one of prepared) one.use();
-    warn(next, log);
-  };
+  const changing = { inForce, presenting, listening, watching, guests, queue, stories, control, openNext, closing };
   return {
     listeners: () => listening.addresses,
     statusPort: () => watching.port,
@@ -190,7 +147,8 @@ async function open(
     async reload(load) {
       try {
         const next = await load();
-        await reload(next);
+        await change(next, changing);
+        warn(next, log);
         watching.reloadRefused = false;
         return next;
       } catch (error) {
@@ -199,17 +157,6 @@ async function open(
       }
     },
   };
-}
-
-/** What the store holds open cannot move under it. */
-function demandUnchanged(before: Config, next: Config): void {
-  for (const key of ["store", "kv"] as const) {
-    if (next[key] === before[key]) continue;
-    const { file } = next, was = before[key] ?? "not set";
-    throw new Error(
-      `${file}: ${key} cannot change while the server runs; restart it, or write again what it was (${was}).`,
-    );
-  }
 }
 
 function warn({ warnings, file }: Config, log: Log): void {
@@ -231,12 +178,4 @@ function told(decision: Decision, stories: Stories, log: Log): void {
     rule,
     reply,
   });
-}
-
-function doorOf({ limits }: Config): ConstructorParameters<typeof Guests>[0] {
-  return { maxConnections: limits.max_connections, maxConnectionsPerHost: limits.max_connections_per_host };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -6,8 +6,8 @@
  * miss: a link that leads elsewhere, a folder that was exchanged, a network file system.
  */
 
-import type { Config } from "./config.ts";
-import type { Log } from "./log.ts";
+import type { Config } from "../config.ts";
+import { type Log, reasonOf } from "../log.ts";
 import type { Running } from "./server.ts";
 
 export interface ReloadingParts {
@@ -134,7 +134,7 @@ export class Reloading {
 
   /** Said once, and not again each minute. */
   #fail(failing: Failing, error: unknown, always: boolean): void {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = reasonOf(error);
     if (always || message !== this.#failures.get(failing)?.message) {
       this.#parts.log("error", failing, { means: "the old version stays in force", error: message });
     }

@@ -1,16 +1,16 @@
 /** What would happen to a message: everything decides as it would, and nothing is kept. */
 
-import type { Draft } from "./accept/message_bytes.ts";
-import type { Config } from "./config.ts";
+import type { Draft } from "../accept/message_bytes.ts";
+import type { Config } from "../config.ts";
+import { silent } from "../log.ts";
+import { formatMailbox, type Mailbox, needsUtf8 } from "../smtp/address.ts";
+import type { RecipientLine, Sender } from "../smtp/command.ts";
+import { isPositive, type Reply } from "../smtp/reply.ts";
+import { openKv } from "../store/kv.ts";
+import { PeopleCache } from "../store/people_cache.ts";
+import type { Decision } from "../store/stories.ts";
 import { openDns, openInspection } from "./inspection.ts";
-import { silent } from "./log.ts";
 import { openDoor } from "./reception.ts";
-import { formatMailbox, type Mailbox, needsUtf8 } from "./smtp/address.ts";
-import type { RecipientLine, Sender } from "./smtp/command.ts";
-import { isPositive, type Reply } from "./smtp/reply.ts";
-import { openKv } from "./store/kv.ts";
-import { PeopleCache } from "./store/people_cache.ts";
-import type { Decision } from "./store/stories.ts";
 
 export interface Rehearsed {
   /** Address of the peer. */

@@ -3,21 +3,22 @@
  * delivery keep the version with which they began; what comes next meets the new one.
  */
 
-import type { Caller } from "./accept/caller.ts";
-import { Connection } from "./accept/connection.ts";
-import type { Connect } from "./accept/listener.ts";
-import { prepend } from "./accept/originate.ts";
-import { TRUSTING } from "./accept/scrutiny.ts";
-import type { ShownTo } from "./accept/stream.ts";
-import type { Config } from "./config.ts";
+import type { Caller } from "../accept/caller.ts";
+import { Connection } from "../accept/connection.ts";
+import type { Connect } from "../accept/listener.ts";
+import { prepend } from "../accept/originate.ts";
+import { TRUSTING } from "../accept/scrutiny.ts";
+import type { ShownTo } from "../accept/stream.ts";
+import type { Config } from "../config.ts";
+import { bounceMaker } from "../queue/bounce.ts";
+import type { Deliver } from "../queue/entry.ts";
+import type { QueueParts } from "../queue/queue.ts";
+import { Session } from "../smtp/session.ts";
+import type { UnsubscribeParts } from "../status/unsubscribe_page.ts";
+import { Closing, within } from "./closing.ts";
 import { openDns, openInspection } from "./inspection.ts";
-import { bounceMaker } from "./queue/bounce.ts";
-import type { Deliver } from "./queue/entry.ts";
-import type { QueueParts } from "./queue/queue.ts";
 import { openReception, type Reception, type ReceptionParts } from "./reception.ts";
 import { openSending } from "./sending.ts";
-import { Session } from "./smtp/session.ts";
-import type { UnsubscribeParts } from "./status/unsubscribe_page.ts";
 import type { Storage } from "./storage.ts";
 
 /** For the last QUITs, milliseconds. */
@@ -48,29 +49,21 @@ export interface Generation {
 
 /** Opens everything or nothing. Nobody outside notices it before it is used. */
 export async function openGeneration(config: Config, parts: GenerationParts): Promise<Generation> {
-  const { storage, log } = parts, closers: (() => void | Promise<void>)[] = [];
-  const close = async () => {
-    for (const one of closers.splice(0).toReversed()) {
-      try {
-        await one();
-      } catch (error) {
-        log("error", "close-failed", { error: error instanceof Error ? error.message : String(error) });
-      }
-    }
-  };
+  const { storage, log } = parts, closing = new Closing(log), close = () => closing.close();
   try {
-    const reception = await openReception(config, storage, parts);
-    closers.push(() => reception.close());
-    const dns = await openDns(config);
-    closers.push(() => dns.close());
-    const inspection = await openInspection(config, { kv: storage.kv, dns, log, as: "server" });
-    closers.push(() => inspection.close());
-    const delivery = openSending(config, { dns, log, returnPathOf: reception.returnPathOf });
-    closers.push(() => within(QUIT_PATIENCE, delivery.close()));
+    const reception = closing.add(await openReception(config, storage, parts), (reception) => reception.close());
+    const dns = closing.add(await openDns(config), (dns) => dns.close());
+    const inspection = closing.add(
+      await openInspection(config, { kv: storage.kv, dns, log, as: "server" }),
+      (inspection) => inspection.close(),
+    );
+    const delivery = closing.add(
+      openSending(config, { dns, log, returnPathOf: reception.returnPathOf }),
+      (delivery) => within(QUIT_PATIENCE, delivery.close()),
+    );
     const { page, run } = reception.unsubscribing;
     let webhook: { close(): Promise<void> } | undefined;
-    const end = async () => void await Promise.all([webhook?.close(), inspection.end()]);
-    closers.push(end);
+    const end = closing.add(async () => void await Promise.all([webhook?.close(), inspection.end()]), (end) => end());
     return {
       config,
       connect: connecting(config, reception, inspection.scrutinyOf, parts),
@@ -86,13 +79,6 @@ export async function openGeneration(config: Config, parts: GenerationParts): Pr
     await close();
     throw error;
   }
-}
-
-/** Waits no longer than that: what is left is a courtesy. */
-export async function within(patience: number, work: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([work, new Promise<void>((done) => timer = setTimeout(done, patience))]);
-  clearTimeout(timer);
 }
 
 /** What becomes of a connection that was let in. */

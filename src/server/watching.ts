@@ -1,17 +1,17 @@
 /** What people and programs see of the running server: the page, the metrics, whether it takes mail. */
 
-import type { Guests } from "./accept/listener.ts";
-import type { Config } from "./config.ts";
-import { within } from "./generation.ts";
+import type { Guests } from "../accept/listener.ts";
+import type { Config } from "../config.ts";
+import type { Queue } from "../queue/queue.ts";
+import type { Spool } from "../queue/spool.ts";
+import type { Counters, Gauges } from "../status/metrics.ts";
+import { openStatus, type PageParts, type StatusServer } from "../status/page.ts";
+import { VERSION } from "../version.ts";
+import { within } from "./closing.ts";
 import type { InForce } from "./in_force.ts";
 import type { Listening } from "./listening.ts";
 import type { Prepared } from "./prepared.ts";
 import type { Presenting } from "./presenting.ts";
-import type { Queue } from "./queue/queue.ts";
-import type { Spool } from "./queue/spool.ts";
-import type { Counters, Gauges } from "./status/metrics.ts";
-import { openStatus, type PageParts, type StatusServer } from "./status/page.ts";
-import { VERSION } from "./version.ts";
 
 export interface WatchingParts {
   readonly guests: Guests;

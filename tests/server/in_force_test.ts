@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import type { Generation } from "../src/generation.ts";
-import { InForce } from "../src/in_force.ts";
+import type { Generation } from "../../src/server/generation.ts";
+import { InForce } from "../../src/server/in_force.ts";
 
 const fail = (error: unknown) => assert.fail(String(error));
 

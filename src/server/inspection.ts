@@ -1,24 +1,24 @@
 /** All that looks at who calls and what they bring: composed once, for the server and for `maildemon try` alike. */
 
-import { oneAtATime } from "./accept/one_at_a_time.ts";
-import { countingOf, type HostRules } from "./check/host_rules.ts";
-import { type Mode, Reputation } from "./check/reputation.ts";
-import { openScorer } from "./check/scorer.ts";
-import { Scrutiny, type ScrutinyParts } from "./check/scrutiny.ts";
-import { SpfMemory } from "./check/spf_memory.ts";
-import type { Config } from "./config.ts";
-import { Resolver } from "./dns/resolver.ts";
-import { systemServers } from "./dns/servers.ts";
-import type { Log } from "./log.ts";
-import { type Network, parseNetwork } from "./smtp/network.ts";
-import { bornAt, readBorn } from "./store/born.ts";
-import { agreeOnCounting, readCounting } from "./store/host_counting.ts";
-import { HostSweep } from "./store/host_sweep.ts";
-import { Hosts, rehearsed } from "./store/hosts.ts";
-import { Lockouts } from "./store/lockouts.ts";
-import { Stories, storiesFolder } from "./store/stories.ts";
-import { WORKER_POOL, WorkerPool } from "./worker/pool.ts";
-import type { Signature, VerifyRequest } from "./worker/verify.ts";
+import { oneAtATime } from "../accept/one_at_a_time.ts";
+import { countingOf, type HostRules } from "../check/host_rules.ts";
+import { type Mode, Reputation } from "../check/reputation.ts";
+import { openScorer } from "../check/scorer.ts";
+import { Scrutiny, type ScrutinyParts } from "../check/scrutiny.ts";
+import { SpfMemory } from "../check/spf_memory.ts";
+import type { Config } from "../config.ts";
+import { Resolver } from "../dns/resolver.ts";
+import { systemServers } from "../dns/servers.ts";
+import type { Log } from "../log.ts";
+import { type Network, parseNetwork } from "../smtp/network.ts";
+import { bornAt, readBorn } from "../store/born.ts";
+import { agreeOnCounting, readCounting } from "../store/host_counting.ts";
+import { HostSweep } from "../store/host_sweep.ts";
+import { Hosts, rehearsed } from "../store/hosts.ts";
+import { Lockouts } from "../store/lockouts.ts";
+import { Stories, storiesFolder } from "../store/stories.ts";
+import { WORKER_POOL, WorkerPool } from "../worker/pool.ts";
+import type { Signature, VerifyRequest } from "../worker/verify.ts";
 
 export interface Inspection {
   readonly hosts: Hosts;
@@ -129,7 +129,7 @@ export function hostRules({ reputation }: Config): HostRules {
 }
 
 function openVerifier(): WorkerPool<null, VerifyRequest, readonly Signature[]> {
-  const start = () => new Worker(new URL("./worker/verify.ts", import.meta.url), { type: "module" });
+  const start = () => new Worker(new URL("../worker/verify.ts", import.meta.url), { type: "module" });
   return new WorkerPool(start, null, WORKER_POOL);
 }
 

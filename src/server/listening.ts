@@ -1,10 +1,10 @@
 /** The listeners of the configuration: bound before anything else changes, and closed only when the next ones are in. */
 
-import { type Connect, type Guests, Listener } from "./accept/listener.ts";
-import type { Config } from "./config.ts";
-import type { Log } from "./log.ts";
+import { type Connect, type Door, type Guests, Listener } from "../accept/listener.ts";
+import type { Config } from "../config.ts";
+import type { Log } from "../log.ts";
+import { parseNetwork } from "../smtp/network.ts";
 import type { Prepared } from "./prepared.ts";
-import { parseNetwork } from "./smtp/network.ts";
 
 type Wanted = Config["listeners"][number];
 
@@ -94,4 +94,9 @@ export class Listening {
 function settingsOf({ address, kind, proxy_protocol_from }: Wanted) {
   const proxies = proxy_protocol_from.map(parseNetwork).filter((network) => network !== undefined);
   return { host: address.hostname, port: address.port, kind, proxies };
+}
+
+/** How many may be in. */
+export function doorOf({ limits }: Config): Door {
+  return { maxConnections: limits.max_connections, maxConnectionsPerHost: limits.max_connections_per_host };
 }

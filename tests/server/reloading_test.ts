@@ -4,21 +4,22 @@ import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
 import { join } from "node:path";
 import tls from "node:tls";
-import { loadConfig } from "../src/config.ts";
-import { openLog } from "../src/log.ts";
-import { Reloading, type Stamps, stampsOf } from "../src/reloading.ts";
-import { selfSigned } from "../src/tls/self_signed.ts";
-import { expect, letter, send, until } from "./support/letters.ts";
-import { LocalServer, PASSWORD } from "./support/local_server.ts";
-import { RunningServer } from "./support/running_server.ts";
-import { scram } from "./support/scram_client.ts";
-import { SmtpPeer } from "./support/smtp_peer.ts";
+import { loadConfig } from "../../src/config.ts";
+import { openLog } from "../../src/log.ts";
+import { Reloading, type Stamps, stampsOf } from "../../src/server/reloading.ts";
+import { selfSigned } from "../../src/tls/self_signed.ts";
+import { expect, letter, pause, send, until } from "../support/letters.ts";
+import { LocalServer, PASSWORD } from "../support/local_server.ts";
+import { RunningServer } from "../support/running_server.ts";
+import { scram } from "../support/scram_client.ts";
+import { SmtpPeer } from "../support/smtp_peer.ts";
 
 /** Looks at the files of a server that runs in this process, as `maildemon serve` does. */
 async function watching(
   server: LocalServer,
   tryAgainAfter = 60_000,
   stamps?: Stamps,
+  interval = 50,
 ): Promise<Reloading & AsyncDisposable> {
   const config = await loadConfig(server.configFile);
   const reloading = new Reloading(config, {
@@ -27,7 +28,7 @@ async function watching(
     load: () => loadConfig(server.configFile),
     applied: () => {},
     log: openLog({ level: "debug", format: "text", write: (line) => server.log.push(line) }),
-    interval: 50,
+    interval,
     tryAgainAfter,
   });
   return Object.assign(reloading, { [Symbol.asyncDispose]: () => reloading.close() });
@@ -96,8 +97,11 @@ Deno.test("a certificate that could not be used is tried again without being tol
   await until(() => heard(server, "certificates-refused") > 0, "the refusal");
   await new Promise((done) => setTimeout(done, 500));
   assert.equal(heard(server, "certificates-refused"), 1);
-  // The same time, size and name, as far as anybody can see.
+  // The same time, size and number, as far as anybody can see.
+  const { mtime, size } = await Deno.stat(key);
   await Deno.writeTextFile(key, next.key);
+  await Deno.utime(key, mtime!, mtime!);
+  assert.equal((await Deno.stat(key)).size, size);
   const serial = new X509Certificate(next.certificate).serialNumber;
   await until(async () => await serialAt(port) === serial, "the new certificate");
 });
@@ -116,6 +120,36 @@ Deno.test('with reload = "auto" what is written counts, and what is wrong is sai
   assert.match(server.log.join("\n"), /config\.toml:1: greting: is not a known key; did you mean \\"greeting\\"\?/);
   await server.edit((text) => text.replace('greting = "wrong"', 'greeting = "right"'));
   await until(async () => (await greeting()).endsWith(" right"), "the new greeting");
+});
+
+Deno.test("what kept a version from being used may go away by itself: it is tried again, and complained about once", async () => {
+  await using server = await LocalServer.open({ top: 'reload = "auto"' });
+  await using _reloading = await watching(server, 200);
+  const taken = Deno.listen({ hostname: "127.0.0.3", port: 0 }), before = server.running.listeners().length;
+  await server.edit((text) =>
+    text.replace(
+      "[[listeners]]",
+      `[[listeners]]\naddress = "127.0.0.3:${taken.addr.port}"\nkind = "mx"\n\n[[listeners]]`,
+    )
+  );
+  await until(() => heard(server, "reload-refused") > 0, "the refusal");
+  taken.close();
+  await until(() => server.running.listeners().length === before + 1, "the new listener");
+  assert.equal(heard(server, "reload-refused"), 1);
+});
+
+Deno.test("a file that is still being written is not read", async () => {
+  await using server = await LocalServer.open({ top: 'reload = "auto"' });
+  await using _reloading = await watching(server, 60_000, undefined, 300);
+  const whole = `greeting = "whole"\n${await Deno.readTextFile(server.configFile)}`;
+  // Over four looks at least; no two of them find the same.
+  using file = await Deno.open(server.configFile, { write: true, truncate: true });
+  for (const piece of whole.match(new RegExp(`[^]{1,${Math.ceil(whole.length / 60)}}`, "g")) ?? []) {
+    await file.write(new TextEncoder().encode(piece));
+    await pause(25);
+  }
+  await until(() => heard(server, "reloaded") > 0, "the whole of it");
+  assert.equal(heard(server, "reload-refused"), 0);
 });
 
 Deno.test("a certificate is exchanged although the configuration is wrong meanwhile", async () => {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import type { Host } from "../src/accept/connection.ts";
-import { Intake } from "../src/accept/intake.ts";
-import { Policy, type PolicyParts } from "../src/accept/policy.ts";
-import { NotSent, submit } from "../src/accept/submit.ts";
-import type { Exchange } from "../src/smtp/effect.ts";
-import { reply } from "../src/smtp/reply.ts";
-import type { ScramStep } from "../src/store/scram.ts";
+import type { Host } from "../../src/accept/connection.ts";
+import { Intake } from "../../src/accept/intake.ts";
+import { Policy, type PolicyParts } from "../../src/accept/policy.ts";
+import { NotSent, submit } from "../../src/accept/submit.ts";
+import type { Exchange } from "../../src/smtp/effect.ts";
+import { reply } from "../../src/smtp/reply.ts";
+import type { ScramStep } from "../../src/store/scram.ts";
 
 const LIMITS = { maxHeader: 1 << 18, maxFields: 1000, maxFolds: 500, maxMessageSize: 1000 };
 

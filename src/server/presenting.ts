@@ -3,14 +3,14 @@
  * is none of them one of our own, which nobody trusts. A new one is in the next handshake; sessions go on.
  */
 
-import type { ShownTo } from "./accept/stream.ts";
-import type { Certificate, Config } from "./config.ts";
-import type { Log } from "./log.ts";
+import type { ShownTo } from "../accept/stream.ts";
+import type { Certificate, Config } from "../config.ts";
+import type { Log } from "../log.ts";
+import { Acme, type AcmeParts, type AcmeState } from "../tls/acme.ts";
+import { acmeSettings } from "../tls/acme_settings.ts";
+import { Certificates, type KeyPair } from "../tls/certificates.ts";
+import { selfSigned } from "../tls/self_signed.ts";
 import type { Prepared } from "./prepared.ts";
-import { Acme, type AcmeParts, type AcmeState } from "./tls/acme.ts";
-import { acmeSettings } from "./tls/acme_settings.ts";
-import { Certificates, type KeyPair } from "./tls/certificates.ts";
-import { selfSigned } from "./tls/self_signed.ts";
 
 export interface PresentingParts {
   readonly accountKey: AcmeParts["accountKey"];
@@ -100,19 +100,14 @@ export class Presenting {
   async #orders(config: Config): Promise<Acme | undefined> {
     const settings = acmeSettings(config), before = this.#shown.acme, { accountKey, log } = this.#parts;
     if (settings === undefined || before?.isFor(settings)) return settings && before;
-    const acme: Acme = await Acme.open(settings, { accountKey, log, renewed: () => this.#renewed(acme) });
-    return acme;
+    // What an order brings that has been given up meanwhile is on disk, and not shown.
+    return await Acme.open(settings, { accountKey, log, renewed: () => this.#take(this.#shown) });
   }
 
   async #show(files: readonly KeyPair[], acme: Acme | undefined, hostname: string): Promise<Shown> {
     if (acme === undefined || acme.current !== undefined) return { files, acme, before: undefined, own: undefined };
     const before = this.#shown.acme?.current ?? this.#shown.before, isMissing = files.length === 0 && !before;
     return { files, acme, before, own: isMissing ? this.#shown.own ?? await selfSigned([hostname]) : undefined };
-  }
-
-  /** What an order brings that has been given up meanwhile is on disk, and not shown. */
-  #renewed(acme: Acme): void {
-    if (this.#shown.acme === acme) this.#take(this.#shown);
   }
 
   /** Throws, and changes nothing, when a certificate cannot be used. */

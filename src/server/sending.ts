@@ -2,9 +2,9 @@
 
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import type { Config } from "./config.ts";
-import { defaultQueue, type QueueSettings } from "./queue/queue.ts";
-import { type Delivery, type DeliveryParts, openDelivery } from "./send/deliver.ts";
+import type { Config } from "../config.ts";
+import { defaultQueue, type QueueSettings } from "../queue/queue.ts";
+import { type Delivery, type DeliveryParts, openDelivery } from "../send/deliver.ts";
 
 export function openSending(config: Config, parts: Omit<DeliveryParts, "ownAddresses">): Delivery {
   const { outbound } = config;
