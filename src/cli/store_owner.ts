@@ -1,7 +1,8 @@
 /**
  * Root's commands and a store that belongs to somebody else. What root makes there while no server runs (segments of the
  * journal, files of SQLite) would be root's, and the server, which is not root, could not start with it. So root acts as
- * the owner meanwhile. The other way round, something would have to run as root at each start to give all files back.
+ * the owner meanwhile, whom no link in the store leads to what is root's. The other way round, something would have to
+ * run as root at each start to give all files back.
  */
 
 import process from "node:process";
