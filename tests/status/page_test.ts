@@ -1,28 +1,11 @@
 import assert from "node:assert/strict";
-import { Counters, type Gauges } from "../../src/status/metrics.ts";
+import type { Gauges } from "../../src/status/metrics.ts";
 import { formatPage } from "../../src/status/page.ts";
+import { quietPage } from "./quiet_page.ts";
 
 /** The rows under a heading, as `name: value`. */
 function rowsUnder(heading: string, gauges: Partial<Gauges>): string[] {
-  const page = formatPage({
-    name: "mail.ours.test",
-    version: "1",
-    listeners: () => [],
-    gauges: () => ({
-      connections: 0,
-      queued: 0,
-      delivering: 0,
-      resting: 0,
-      oldest: 0,
-      uptime: 0,
-      memory: 0,
-      reloadRefused: 0,
-      ...gauges,
-    }),
-    counters: new Counters(),
-    ready: () => true,
-    unsubscribe: () => undefined,
-  });
+  const page = formatPage(quietPage(gauges));
   const table = page.split(`<h2>${heading}</h2>`)[1]?.split("</table>")[0] ?? "";
   return [...table.matchAll(/<th>(.*)<\/th><td>(.*)<\/td>/g)].map(([, name, value]) => `${name}: ${value}`);
 }

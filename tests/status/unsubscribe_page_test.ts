@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import type { Mailbox } from "../../src/smtp/address.ts";
 import { formatMailbox, parseMailbox } from "../../src/smtp/address.ts";
-import { Counters } from "../../src/status/metrics.ts";
 import { openStatus } from "../../src/status/page.ts";
 import type { UnsubscribeParts } from "../../src/status/unsubscribe_page.ts";
 import { UnsubscribeLinks } from "../../src/store/unsubscribe_links.ts";
+import { quietPage } from "./quiet_page.ts";
 
 const ANN = "ann@ours.test", URLENCODED = "application/x-www-form-urlencoded", ONE_CLICK = "List-Unsubscribe=One-Click";
 const links = new UnsubscribeLinks(new Uint8Array(32).fill(7));
@@ -38,21 +38,7 @@ async function withPage(
     ...(more === "none" ? {} : more),
   };
   const server = openStatus({ hostname: "127.0.0.1", port: 0, token: "a token" }, {
-    name: "mail.ours.test",
-    version: "1",
-    listeners: () => [],
-    gauges: () => ({
-      connections: 0,
-      queued: 0,
-      delivering: 0,
-      resting: 0,
-      oldest: 0,
-      uptime: 0,
-      memory: 0,
-      reloadRefused: 0,
-    }),
-    counters: new Counters(),
-    ready: () => true,
+    ...quietPage(),
     unsubscribe: () => more === "none" ? undefined : unsubscribe,
   });
   try {
